@@ -1,0 +1,29 @@
+"""Exceptions, named by who can mend the fault.
+
+    AgentError                 one clear line for the user; `exit_code` is the process's
+    ├── UsageError        2    the command line, a file or the configuration is wrong
+    ├── EnvironmentFault  3    engine, image, set-up or baseline
+    └── ModelError        5    the provider failed for good (retries are spent, key refused …)
+
+A limit (money, turns, time) is a result, not an exception. What a model can mend is an error ToolResult.
+"""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """Base of all errors that reach the user as one line."""
+
+    exit_code = 1
+
+
+class UsageError(AgentError):
+    exit_code = 2
+
+
+class EnvironmentFault(AgentError):
+    exit_code = 3
+
+
+class ModelError(AgentError):
+    exit_code = 5
