@@ -1,0 +1,256 @@
+"""The append-only log of a run: one JSON object a line, one writer, flushed per line, versioned.
+
+Everything else (the conversation, cost, `agent show`, the report) is read from these events.
+A line is `{"v": 1, "n": <sequence>, "at": <UTC, ISO 8601>, "type": <event name>, …the event's fields}`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from agent.errors import UsageError
+from agent.types import ToolCall, Usage
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    run_id: str
+    issue_source: str
+    issue: str
+    repo: str
+    base: str
+    models: Sequence[str]
+    test_command: str
+    fail_to_pass: Sequence[str]
+    limits: Mapping[str, float | int]
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseStarted:
+    """`setup`, `baseline`, `attempt`, `gate` or `publish`."""
+
+    phase: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something a person should know and no program needs: a warning, a line of the set-up."""
+
+    text: str
+    level: Literal["info", "warning"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentReady:
+    image: str
+    digest: str
+    summary: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineTaken:
+    counts: Mapping[str, int]
+    failing: Sequence[str]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    attempt: int
+    model: str
+    thinking: str | None
+    system: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserSaid:
+    """Text that the runtime put into the conversation."""
+
+    attempt: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReplied:
+    attempt: int
+    turn: int
+    text: str
+    tool_calls: Sequence[ToolCall]
+    usage: Usage
+    cost_usd: float | None
+    stop: str
+    seconds: float
+    provider_data: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRetried:
+    attempt: int
+    reason: str
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStarted:
+    attempt: int
+    turn: int
+    call_id: str
+    name: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReturned:
+    attempt: int
+    turn: int
+    call_id: str
+    name: str
+    text: str
+    is_error: bool
+    seconds: float
+    data: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """`how`: submitted, gave_up, no_patch, turns, minutes, model_error or sandbox_died."""
+
+    attempt: int
+    how: str
+    detail: str
+    root_cause: str
+    patch_sha256: str | None
+    turns: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictReached:
+    attempt: int
+    verdict: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    result: Mapping[str, Any]
+    """Exactly what result.json holds."""
+
+
+Event = (
+    RunStarted
+    | PhaseStarted
+    | Note
+    | EnvironmentReady
+    | BaselineTaken
+    | AttemptStarted
+    | UserSaid
+    | ModelReplied
+    | ModelRetried
+    | ToolStarted
+    | ToolReturned
+    | AttemptEnded
+    | VerdictReached
+    | RunEnded
+)
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+_BY_NAME: dict[str, type[Any]] = {_snake(cls.__name__): cls for cls in Event.__args__}
+
+
+def encode(event: Event) -> dict[str, Any]:
+    """The event as plain JSON data, with its `type`."""
+    return {"type": _snake(type(event).__name__), **dataclasses.asdict(event)}
+
+
+def decode(data: Mapping[str, Any]) -> Event:
+    """The event that `encode` made `data` of. Raises ValueError for another version or an unknown type."""
+    if data.get("v", VERSION) != VERSION:
+        raise ValueError(f"event log version {data.get('v')!r}; this agent reads version {VERSION}")
+    cls = _BY_NAME.get(str(data.get("type")))
+    if cls is None:
+        raise ValueError(f"unknown event type {data.get('type')!r}")
+    values = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
+    if cls is ModelReplied:
+        values["tool_calls"] = tuple(ToolCall(**call) for call in values["tool_calls"])
+        values["usage"] = Usage(**values["usage"])
+    event: Event = cls(**values)
+    return event
+
+
+def secret_values(environ: Mapping[str, str]) -> list[str]:
+    """Values of environment variables whose names say that they are secret."""
+    name = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.I)
+    return sorted({v for k, v in environ.items() if name.search(k) and len(v) >= 8}, key=len, reverse=True)
+
+
+def redact(value: Any, secrets: Sequence[str]) -> Any:
+    """`value` with every secret in its strings replaced."""
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, "[secret]")
+        return value
+    if isinstance(value, Mapping):
+        return {redact(k, secrets): redact(v, secrets) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact(v, secrets) for v in value]
+    return value
+
+
+@dataclass
+class EventLog:
+    """The one writer of a run's events. `listeners` get each event's JSON data after it is on disk."""
+
+    path: Path
+    secrets: Sequence[str] = ()
+    listeners: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def append(self, event: Event) -> None:
+        """Write one line. What a secret is stays out of the file and away from listeners."""
+        data = {
+            "v": VERSION,
+            "n": len(self.events),
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            **redact(encode(event), self.secrets),
+        }
+        # Appending in one write keeps every earlier line whole when the process is killed in mid-line.
+        line = (json.dumps(data, ensure_ascii=True, separators=(",", ":")) + "\n").encode()
+        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(fd, line)
+        finally:
+            os.close(fd)
+        self.events.append(event)
+        for listener in self.listeners:
+            listener(data)
+
+
+def read_events(path: Path) -> Iterator[tuple[Mapping[str, Any], Event]]:
+    """The events of a log with their JSON data. A torn last line, left by a kill, is passed over."""
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            data = json.loads(line)
+            yield data, decode(data)
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):
+                return
+            raise UsageError(f"{path}, line {number}: not an event of this agent: {error}") from error
