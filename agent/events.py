@@ -236,7 +236,8 @@ class EventLog:
             os.write(fd, line)
         finally:
             os.close(fd)
-        self.events.append(event)
+        # What is kept in memory is what a reader of the file would get: the conversation is made of it.
+        self.events.append(decode(data))
         for listener in self.listeners:
             listener(data)
 

@@ -1,0 +1,120 @@
+"""Settings: flags, then agent.toml of the base commit, then defaults. Nothing else decides them.
+
+The file is read from the base commit, never from the working tree or a patched tree: a patch can't
+change the policy that it is judged by.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agent.errors import UsageError
+from tools.suite import DEFAULT_TEST_COMMAND, NotASuite, suite_command
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that a run can be told, with its defaults."""
+
+    test: str = DEFAULT_TEST_COMMAND
+    test_timeout: float = 1800.0
+    """Seconds for one run of the whole suite."""
+    image: str | None = None
+    setup: tuple[str, ...] | None = None
+    memory_mb: int = 4096
+    cpus: float = 2.0
+    models: tuple[str, ...] = ()
+    turns: int = 60
+    """Model replies in one attempt."""
+    minutes: float = 30.0
+    """Wall time of all attempts; a gate that has begun is finished."""
+    attempts: int = 3
+
+
+_KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
+    "sandbox": {
+        "image": ("image", str),
+        "setup": ("setup", list),
+        "memory": ("memory_mb", (int, str)),
+        "cpus": ("cpus", (int, float)),
+    },
+    "gate": {"test": ("test", str), "timeout": ("test_timeout", (int, float))},
+    "models": {"ladder": ("models", list)},
+    "budget": {"turns": ("turns", int), "minutes": ("minutes", (int, float)), "attempts": ("attempts", int)},
+}
+"""File key to the setting and its type. What is not here is refused: a key that does nothing would mislead."""
+
+
+def from_toml(text: str, where: str, settings: Settings | None = None) -> Settings:
+    """`settings` with what an agent.toml sets. Raises UsageError that names the key and the nearest known one."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{where}: not valid TOML: {error}") from error
+    return _apply(data, where, settings or Settings())
+
+
+def from_pyproject(text: str, settings: Settings | None = None) -> Settings:
+    """The same for the [tool.agent] table of a pyproject.toml; a broken pyproject is the repository's own affair."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return settings or Settings()
+    return _apply(data.get("tool", {}).get("agent", {}), "pyproject.toml [tool.agent]", settings or Settings())
+
+
+def _apply(data: Mapping[str, Any], where: str, settings: Settings) -> Settings:
+    changes: dict[str, Any] = {}
+    for section, table in data.items():
+        if section not in _KEYS or not isinstance(table, dict):
+            raise UsageError(f"{where}: unknown section [{section}]{_nearest(section, _KEYS)}")
+        for key, value in table.items():
+            if key not in _KEYS[section]:
+                raise UsageError(f"{where}: unknown key {section}.{key}{_nearest(key, _KEYS[section])}")
+            name, kind = _KEYS[section][key]
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise UsageError(f"{where}: {section}.{key} has the wrong type: {value!r}")
+            changes[name] = _value(name, value, where, f"{section}.{key}")
+    return checked(replace(settings, **changes), where)
+
+
+def _value(name: str, value: Any, where: str, key: str) -> Any:
+    if name in ("setup", "models"):
+        if not all(isinstance(item, str) for item in value):
+            raise UsageError(f"{where}: {key} must be a list of strings")
+        return tuple(value)
+    if name == "memory_mb" and isinstance(value, str):
+        number, unit = value[:-1], value[-1:].lower()
+        if not number.isdigit() or unit not in ("m", "g"):
+            raise UsageError(f'{where}: {key} must be a size such as "512m" or "4g", not {value!r}')
+        return int(number) * (1024 if unit == "g" else 1)
+    return value
+
+
+def checked(settings: Settings, where: str) -> Settings:
+    """`settings` unchanged, or UsageError for a value that can't work."""
+    for name in ("turns", "minutes", "attempts", "test_timeout", "memory_mb", "cpus"):
+        if getattr(settings, name) <= 0:
+            raise UsageError(f"{where}: {name} must be more than 0, not {getattr(settings, name)}")
+    try:
+        suite_command(settings.test, "/tmp/report.xml")  # noqa: S108 (a path inside the sandbox)
+    except NotASuite as error:
+        raise UsageError(f"{where}: {error}") from error
+    return settings
+
+
+def _nearest(word: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(word, known, 1, 0.5)
+    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(known)}"
+
+
+def home(environ: Mapping[str, str] | None = None) -> Path:
+    """Where runs are kept: $AGENT_HOME, else ~/.local/state/agent."""
+    value = (os.environ if environ is None else environ).get("AGENT_HOME")
+    return Path(value).expanduser().absolute() if value else Path.home() / ".local" / "state" / "agent"

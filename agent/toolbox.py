@@ -1,0 +1,147 @@
+"""The MCP client of the tool server that runs inside a sandbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from agent.types import ToolCall, ToolResult, ToolSpec
+from sandboxes import SandboxDied
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+    from sandboxes.docker import Sandbox, Stream
+
+MAX_MESSAGE = 64 * 1024 * 1024
+"""Bytes of one line from the server. Its tools bound their output far below; only a forged server sends more."""
+
+MAX_TEXT = 100_000
+"""Characters of a result that reach a model, whatever the server sends."""
+
+SERVER = (
+    "import sys; sys.path.insert(0, '/opt/toolbox/lib/agent-tools'); from tools.server import main; main()"
+)
+PROTOCOL = "2026-07-28"
+"""Pinned: the server is ours, so no round trip is spent on asking what it speaks."""
+
+
+class Toolbox:
+    """The tools of one sandbox: what they are, and calls to them."""
+
+    def __init__(self, client: Client, specs: list[ToolSpec]) -> None:
+        self._client = client
+        self.specs = specs
+
+    async def call(self, call: ToolCall, *, timeout: float) -> ToolResult:
+        """Run one tool call; `timeout` in seconds bounds it, and the server then kills what it runs.
+
+        What the model can mend comes back as an error result. Raises SandboxDied when the server is gone.
+        """
+        from mcp import MCPError
+
+        if "__invalid_json__" in call.arguments:
+            raw = str(call.arguments["__invalid_json__"])[:500]
+            return ToolResult(call.id, call.name, f"the arguments are not valid JSON: {raw}", is_error=True)
+        try:
+            result = await self._client.call_tool(
+                call.name, dict(call.arguments), read_timeout_seconds=max(timeout, 1.0)
+            )
+        except MCPError as error:
+            if error.error.code == -32001:
+                text = f"{call.name} was stopped after {timeout:.0f} s, the time that was left"
+                return ToolResult(call.id, call.name, text, is_error=True)
+            if error.error.code == -32000:
+                raise SandboxDied(f"the tool server in the sandbox ended: {error.error.message}") from error
+            return ToolResult(call.id, call.name, error.error.message[:MAX_TEXT], is_error=True)
+        except RuntimeError as error:
+            # The client validates what comes back; a server that was tampered with may answer nonsense.
+            return ToolResult(call.id, call.name, f"unusable answer: {error}"[:MAX_TEXT], is_error=True)
+        text = "\n".join(block.text for block in result.content if block.type == "text")
+        if len(text) > MAX_TEXT:
+            text = text[:MAX_TEXT] + f"\n[{len(text) - MAX_TEXT} characters cut]"
+        data = result.structured_content
+        return ToolResult(
+            call.id, call.name, text, bool(result.is_error), data if isinstance(data, dict) else None
+        )
+
+
+@asynccontextmanager
+async def open_toolbox(sandbox: Sandbox, *, test_command: str) -> AsyncIterator[Toolbox]:
+    """Start the tool server in `sandbox` over one stream that stays open, and list its tools.
+
+    Raises SandboxDied when the server does not come up.
+    """
+    from mcp import Client, MCPError
+
+    config = {"workspace": "/workspace", "test_command": test_command, "scratch": "/tmp"}  # noqa: S108 (inside the sandbox)
+    argv = ["/opt/toolbox/bin/python3", "-I", "-c", SERVER]
+    async with sandbox.stream(argv, {"AGENT_TOOLS": json.dumps(config)}) as stream:
+        try:
+            async with Client(_transport(stream), mode=PROTOCOL) as client:
+                with anyio.fail_after(120):
+                    listed = await client.list_tools()
+                specs = [ToolSpec(t.name, t.description or "", t.input_schema) for t in listed.tools]
+                yield Toolbox(client, specs)
+        except (MCPError, TimeoutError) as error:
+            tail = stream.stderr_tail.decode("utf-8", "replace").strip()[-2000:]
+            raise SandboxDied(f"the tool server failed: {error}{': ' + tail if tail else ''}") from error
+
+
+@asynccontextmanager
+async def _transport(stream: Stream) -> AsyncIterator[tuple[Any, Any]]:
+    """JSON-RPC messages, one a line, over a byte stream, in the form that the MCP client takes."""
+    import mcp_types
+    from mcp.shared.message import SessionMessage
+
+    to_client, from_server = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    to_server, from_client = anyio.create_memory_object_stream[SessionMessage](0)
+
+    async def receive() -> None:
+        async with to_client:
+            buffer = bytearray()
+            while chunk := await stream.receive():
+                buffer += chunk
+                if b"\n" not in chunk:
+                    if len(buffer) > MAX_MESSAGE:
+                        return
+                    continue
+                *lines, rest = bytes(buffer).split(b"\n")
+                buffer = bytearray(rest)
+                for line in lines:
+                    if not line.strip():
+                        continue
+                    message: SessionMessage | Exception
+                    try:
+                        message = SessionMessage(
+                            mcp_types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+                        )
+                    except ValueError as error:
+                        message = error
+                    try:
+                        await to_client.send(message)
+                    except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+                        return
+
+    async def send() -> None:
+        async with from_client:
+            async for message in from_client:
+                data = message.message.model_dump_json(by_alias=True, exclude_unset=True)
+                try:
+                    await stream.send(data.encode() + b"\n")
+                except OSError:
+                    return
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(receive)
+        tasks.start_soon(send)
+        try:
+            yield from_server, to_server
+        finally:
+            to_server.close()
+            from_server.close()
+            tasks.cancel_scope.cancel()
