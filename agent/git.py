@@ -1,0 +1,408 @@
+"""Git on the host, for repositories that nobody vouches for: plumbing only, in an object store of our own.
+
+Every command but three runs in a temporary bare repository whose `alternates` names the user's objects. So no
+hook, filter, fsmonitor, attribute or replace ref of the user's repository can act, and nothing in it changes:
+not its index, its working tree, its refs, nor its objects. The three that must see the repository itself are
+`rev-parse` (names to ids), and, for `create_branch` alone, `unpack-objects` and `update-ref`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from agent.errors import EnvironmentFault, UsageError
+
+TIMEOUT = 300.0
+"""Seconds that one git command may take. A patch made to be slow is refused, it does not hang a run."""
+
+MAX_BLOB = 64 * 1024 * 1024
+"""Bytes of a blob that is read into memory."""
+
+MTIME = 1_000_000_000
+"""Time stamp of every file in a tar: the same tree gives the same bytes (and zip knows no year before 1980)."""
+
+GITLINK = "160000"
+SYMLINK = "120000"
+EXECUTABLE = "100755"
+
+Entry = tuple[str, str]
+"""Mode (six octal digits, as git writes it) and object id of one file."""
+
+
+class PatchError(ValueError):
+    """The patch does not apply; the text is git's reason."""
+
+
+class Repository:
+    """A user's repository, to read and to build trees upon. A context manager: leaving it drops all new objects.
+
+    `path` may be a work tree (or a folder in it), a linked worktree, a bare repository or a shallow clone.
+    Raises UsageError when there is no repository, EnvironmentFault when git is missing or fails.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+        if not self.path.is_dir():
+            raise UsageError(f"{self.path} is not a directory: name a git repository")
+        self._temporary = tempfile.TemporaryDirectory(prefix="assay-git-")
+        self._own = Path(self._temporary.name)
+        self._batch: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        # The user asked for this repository, whoever owns it, and nothing in it is executed.
+        (self._own / "trusting").write_text("[safe]\n\tdirectory = *\n", encoding="utf-8")
+        where = ["rev-parse", "--path-format=absolute", "--git-common-dir", "--show-object-format"]
+        done = self._theirs([*where, "--git-path", "objects"])
+        if done.returncode:
+            raise UsageError(f"{self.path} is not a git repository: {_reason(done.stderr)}")
+        common, self.object_format, objects = done.stdout.decode("utf-8", "surrogateescape").splitlines()
+        self.git_dir = Path(common)
+        init = ["init", "--quiet", "--bare", "--template=", f"--object-format={self.object_format}"]
+        self._git([*init, str(self._own / "repo")], at=self._own)
+        alternates = self._own / "repo/objects/info/alternates"
+        alternates.parent.mkdir(parents=True, exist_ok=True)
+        alternates.write_bytes(_c_quoted(objects) + b"\n")
+
+    def __enter__(self) -> Repository:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop all objects that were made here. May be called twice."""
+        if self._batch is not None:
+            self._batch.kill()
+            self._batch.communicate()
+            self._batch = None
+        self._temporary.cleanup()
+
+    # ---- names and trees
+
+    def resolve(self, rev: str) -> str:
+        """The commit id that `rev` names. Raises UsageError when it names none."""
+        done = self._theirs(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}"])
+        commit = done.stdout.decode("ascii", "replace").strip()
+        if done.returncode or not commit:
+            raise UsageError(
+                f"{_printable(rev)!r} is not a commit of {self.path}: name a branch, tag or commit id"
+            )
+        return commit
+
+    def tree_of(self, commit: str) -> str:
+        """The tree id of a commit id (or of a tree id)."""
+        return self._git(["rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}"]).decode().strip()
+
+    def files(self, tree: str) -> dict[str, Entry]:
+        """Every file of a tree, path -> (mode, id); bytes that are not UTF-8 stand as surrogates.
+
+        Raises EnvironmentFault for a tree with names that no checkout may hold ("..", ".git").
+        """
+        found: dict[str, Entry] = {}
+        for record in self._git(["ls-tree", "-r", "-z", "--full-tree", tree]).split(b"\0"):
+            if record:
+                meta, _, name = record.partition(b"\t")
+                mode, _, sha = meta.decode("ascii").split(" ")
+                found[_checked(name.decode("utf-8", "surrogateescape"))] = (mode, sha)
+        for path in found:
+            parent = path
+            while parent := parent.rpartition("/")[0]:
+                if parent in found:
+                    raise EnvironmentFault(
+                        f"a tree holds {_printable(parent)!r} both as a file and as a folder"
+                    )
+        return found
+
+    def blob(self, sha: str, limit: int = MAX_BLOB) -> bytes:
+        """A blob's bytes. Raises EnvironmentFault when it is missing, not a blob, or longer than `limit`."""
+        with self._lock:
+            stream, size = self._request(sha)
+            if size > limit:
+                self._drop_batch()
+                raise EnvironmentFault(f"blob {sha} has {size} bytes; the limit is {limit}")
+            data = stream.read(size)
+            stream.read(1)
+        return data
+
+    def add_blob(self, data: bytes) -> str:
+        """Store bytes, exactly; their id."""
+        return self._git(["hash-object", "-w", "--no-filters", "--stdin"], data).decode().strip()
+
+    def with_files(self, tree: str, changes: Mapping[str, Entry | None]) -> str:
+        """The tree with some files put (mode, id) or removed (None)."""
+        if not changes:
+            return tree
+        zero = "0" * len(tree)
+        records = []
+        for path, entry in sorted(changes.items()):
+            mode, sha = entry or ("0", zero)
+            records.append(f"{mode} {sha}\t{path}".encode("utf-8", "surrogateescape"))
+        with self._index(tree) as index:
+            self._git(["update-index", "-z", "--index-info"], b"\0".join(records) + b"\0", index=index)
+            return self._git(["write-tree"], index=index).decode().strip()
+
+    def apply(self, tree: str, patch: bytes) -> str:
+        """The tree with `patch` applied exactly: no fuzz, no three-way merge, no partial result.
+
+        Raises PatchError with git's reason, also for a patch without any change.
+        """
+        if not patch.strip():
+            raise PatchError("the patch is empty")
+        with self._index(tree) as index:
+            done = self._run(["apply", "--cached", "--whitespace=nowarn", "-"], patch, index=index)
+            if done.returncode:
+                raise PatchError(_reason(done.stderr))
+            return self._git(["write-tree"], index=index).decode().strip()
+
+    def diff(self, tree_a: str, tree_b: str, paths: Iterable[str] = ()) -> bytes:
+        """The patch from one tree to another; `apply` takes it back exactly. `paths` narrows it."""
+        command = ["diff-tree", "-r", "-p", "--binary", "--full-index", "--no-renames", "--no-ext-diff"]
+        command += ["--no-textconv", tree_a, tree_b, "--"]
+        return self._git([*command, *paths])
+
+    def write_tar(self, tree: str, dest: Path) -> None:
+        """Write the files of a tree as stored to a tar at `dest`; submodules become empty folders."""
+        with tarfile.open(
+            dest, "w", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape"
+        ) as tar:
+            folders: set[str] = set()
+            for path, (mode, sha) in self.files(tree).items():
+                for folder in _parents(path):
+                    if folder not in folders:
+                        folders.add(folder)
+                        tar.addfile(_tarinfo(folder, tarfile.DIRTYPE, 0o755))
+                if mode == GITLINK:
+                    tar.addfile(_tarinfo(path, tarfile.DIRTYPE, 0o755))
+                elif mode == SYMLINK:
+                    link = _tarinfo(path, tarfile.SYMTYPE, 0o777)
+                    link.linkname = self.blob(sha, 4096).decode("utf-8", "surrogateescape")
+                    tar.addfile(link)
+                else:
+                    info = _tarinfo(path, tarfile.REGTYPE, 0o755 if mode == EXECUTABLE else 0o644)
+                    with self._lock:
+                        stream, info.size = self._request(sha)
+                        tar.addfile(info, stream)
+                        stream.read(1)
+
+    # ---- the user's repository
+
+    def dirty(self) -> bool:
+        """Whether the work tree holds changes or new files that HEAD has not. A bare repository has none."""
+        where = ["rev-parse", "--path-format=absolute", "--show-toplevel", "--git-path", "index"]
+        done = self._theirs(where)
+        if done.returncode:
+            return False
+        root, index, *_ = done.stdout.decode("utf-8", "surrogateescape").splitlines()
+        own = self._own / "repo"
+        (own / "HEAD").write_text(self.resolve("HEAD") + "\n", encoding="ascii")
+        # Copies, under our own configuration: git status would otherwise run the repository's clean filters.
+        for source in [Path(index), *self.git_dir.glob("sharedindex.*"), self.git_dir / "info/exclude"]:
+            if source.is_file():
+                target = own / "info/exclude" if source.name == "exclude" else own / source.name
+                target.parent.mkdir(exist_ok=True)
+                shutil.copy2(source, target)
+        command = [f"--work-tree={root}", "status", "--porcelain", "-z", "--ignore-submodules=all"]
+        return bool(self._git(command, index=own / "index"))
+
+    def create_branch(self, name: str, tree: str, parent: str, message: str) -> str:
+        """Commit `tree` upon `parent` as the new branch `name` of the user's repository; the commit id.
+
+        The only call that writes there: objects and one ref, never the index or the work tree.
+        Raises UsageError when the name is taken or not a branch name.
+        """
+        checked = self._run(["check-ref-format", "--branch", name])
+        if checked.returncode or checked.stdout.decode("utf-8", "replace").strip() != name:
+            raise UsageError(f"{_printable(name)!r} is not a branch name")
+        ref = f"refs/heads/{name}"
+        if self._theirs(["rev-parse", "--verify", "--quiet", "--end-of-options", ref]).returncode == 0:
+            raise UsageError(f"branch {name} exists already: name another one")
+        commit = self._git(["commit-tree", "-p", parent, "-F", "-", tree], message.encode()).decode().strip()
+        listed = self._git(["ls-tree", "-r", "-t", "-z", "--full-tree", tree])
+        wanted = [commit, tree, *(line.split()[2].decode() for line in listed.split(b"\0") if line)]
+        store = self._own / "repo/objects"
+        new = [sha for sha in dict.fromkeys(wanted) if (store / sha[:2] / sha[2:]).is_file()]
+        pack = self._git(["pack-objects", "--stdout", "--quiet"], "".join(f"{sha}\n" for sha in new).encode())
+        for command, data in (
+            (["unpack-objects", "-q"], pack),
+            (["update-ref", "--create-reflog", "-m", "assay: branch", ref, commit, "0" * len(commit)], b""),
+        ):
+            done = self._theirs(command, data)
+            if done.returncode:
+                raise UsageError(f"branch {name} cannot be made: {_reason(done.stderr)}")
+        return commit
+
+    # ---- running git
+
+    def _environment(self) -> dict[str, str]:
+        """All that git sees of the environment; no GIT_* variable of the caller gets through."""
+        who = {"NAME": "Assay", "EMAIL": "assay@localhost"}
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self._own),
+            "LC_ALL": "C",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_OPTIONAL_LOCKS": "0",
+            "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_LITERAL_PATHSPECS": "1",
+            "GIT_NO_LAZY_FETCH": "1",
+            "GIT_ALLOW_PROTOCOL": "none",  # unlike protocol.allow, no configuration overrides it
+            **{f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()},
+        }
+
+    def _theirs(self, command: list[str], data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run git in the user's own repository, hooks and fsmonitor off."""
+        harmless = ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
+        environment = {**self._environment(), "GIT_CONFIG_GLOBAL": str(self._own / "trusting")}
+        return _call(["git", *harmless, *command], data, self.path, environment)
+
+    def _run(
+        self, command: list[str], data: bytes = b"", index: Path | None = None, at: Path | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        environment = self._environment()
+        if at is None:
+            environment["GIT_DIR"] = str(self._own / "repo")
+        if index is not None:
+            environment["GIT_INDEX_FILE"] = str(index)
+        return _call(
+            ["git", "-c", "core.attributesFile=/dev/null", *command], data, at or self._own, environment
+        )
+
+    def _git(
+        self, command: list[str], data: bytes = b"", index: Path | None = None, at: Path | None = None
+    ) -> bytes:
+        done = self._run(command, data, index, at)
+        if done.returncode:
+            verb = next(word for word in command if not word.startswith("-"))
+            raise EnvironmentFault(f"git {verb} failed in {self.path}: {_reason(done.stderr)}")
+        return done.stdout
+
+    def _index(self, tree: str) -> _Index:
+        return _Index(self, tree, self._own)
+
+    def _request(self, sha: str) -> tuple[IO[bytes], int]:
+        """Ask the long-lived `cat-file` for a blob: the stream it comes on (a newline after it), and its size."""
+        if self._batch is None:
+            environment = {**self._environment(), "GIT_DIR": str(self._own / "repo")}
+            pipe = subprocess.PIPE
+            self._batch = subprocess.Popen(
+                ["git", "cat-file", "--batch"],
+                stdin=pipe,
+                stdout=pipe,
+                stderr=subprocess.DEVNULL,
+                cwd=self._own,
+                env=environment,
+            )
+        stdin, stdout = self._batch.stdin, self._batch.stdout
+        assert stdin is not None and stdout is not None
+        try:
+            stdin.write(sha.encode("ascii") + b"\n")
+            stdin.flush()
+            header = stdout.readline().split()
+        except OSError:
+            header = []
+        if len(header) != 3 or header[1] != b"blob":
+            self._drop_batch()
+            raise EnvironmentFault(
+                f"{self.path} has no blob {_printable(sha)}; a partial clone? `git fetch --refetch`"
+            )
+        return stdout, int(header[2])
+
+    def _drop_batch(self) -> None:
+        if self._batch is not None:
+            self._batch.kill()
+            self._batch.communicate()
+            self._batch = None
+
+
+class _Index:
+    """A temporary index that holds a tree."""
+
+    def __init__(self, repository: Repository, tree: str, folder: Path) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="index-", dir=folder)
+        self._path = Path(self._folder.name) / "index"
+        self._repository, self._tree = repository, tree
+
+    def __enter__(self) -> Path:
+        self._repository._git(["read-tree", self._tree], index=self._path)
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+
+def dirty(path: str | Path) -> bool:
+    """Whether the work tree at `path` holds changes or new files that its HEAD does not have."""
+    with Repository(path) as repository:
+        return repository.dirty()
+
+
+def _call(
+    command: list[str], data: bytes, cwd: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            command, input=data, capture_output=True, cwd=cwd, env=environment, timeout=TIMEOUT, check=False
+        )
+    except FileNotFoundError:
+        raise EnvironmentFault("git is not installed: install git 2.32 or newer") from None
+    except subprocess.TimeoutExpired:
+        raise EnvironmentFault(f"git took longer than {TIMEOUT:.0f} s: {' '.join(command[:6])}") from None
+
+
+def _checked(path: str) -> str:
+    for part in path.split("/"):
+        if part in ("", ".", "..") or part.lower() == ".git":
+            raise EnvironmentFault(f"a tree holds a path that no checkout may hold: {_printable(path)!r}")
+    return path
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def _tarinfo(path: str, kind: bytes, mode: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(path)
+    info.type, info.mode, info.mtime, info.uid, info.gid = kind, mode, MTIME, 1000, 1000
+    return info
+
+
+def _c_quoted(path: str) -> bytes:
+    """A path as git's alternates file takes it, whatever bytes it holds."""
+    raw = path.encode("utf-8", "surrogateescape")
+    return (
+        b'"'
+        + b"".join(bytes([c]) if 32 <= c < 127 and c not in b'"\\' else b"\\%03o" % c for c in raw)
+        + b'"'
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _reason(stderr: bytes) -> str:
+    """Git's complaint on one line without its `error:` prefixes, fit for a terminal."""
+    lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    cleaned = [_printable(line.removeprefix("error: ").removeprefix("fatal: ")) for line in lines]
+    return "; ".join(cleaned[:5])[:1000] or "git gave no reason"
