@@ -28,7 +28,7 @@ MAX_BLOB = 64 * 1024 * 1024
 """Bytes of a blob that is read into memory."""
 
 MTIME = 1_000_000_000
-"""Time stamp of every file in a tar: the same tree gives the same bytes (and zip knows no year before 1980)."""
+"""Time stamp of every file in a tar: the same tree gives the same bytes (zip knows no year before 1980)."""
 
 GITLINK = "160000"
 SYMLINK = "120000"
@@ -43,7 +43,7 @@ class PatchError(ValueError):
 
 
 class Repository:
-    """A user's repository, to read and to build trees upon. A context manager: leaving it drops all new objects.
+    """A user's repository, to read and to build trees upon. A context manager: new objects go when it ends.
 
     `path` may be a work tree (or a folder in it), a linked worktree, a bare repository or a shallow clone.
     Raises UsageError when there is no repository, EnvironmentFault when git is missing or fails.
@@ -300,7 +300,7 @@ class Repository:
         return _Index(self, tree, self._own)
 
     def _request(self, sha: str) -> tuple[IO[bytes], int]:
-        """Ask the long-lived `cat-file` for a blob: the stream it comes on (a newline after it), and its size."""
+        """Ask the long-lived `cat-file` for a blob: the stream it comes on (then a newline), and its size."""
         if self._batch is None:
             environment = {**self._environment(), "GIT_DIR": str(self._own / "repo")}
             pipe = subprocess.PIPE

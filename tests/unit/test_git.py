@@ -1,0 +1,479 @@
+"""What `agent.git` promises: exact trees from hostile repositories, and a repository untouched after it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.errors import EnvironmentFault, UsageError
+from agent.git import PatchError, Repository, dirty
+
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "HOME": "/nonexistent",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    **{
+        f"GIT_{who}_{key}": "t@example.invalid"
+        for who in ("AUTHOR", "COMMITTER")
+        for key in ("NAME", "EMAIL")
+    },
+}
+
+
+def git(at: Path, *command: str, data: bytes = b"") -> str:
+    done = subprocess.run(
+        ["git", *command], cwd=at, env=ENVIRONMENT, input=data, capture_output=True, check=True
+    )
+    return done.stdout.decode().strip()
+
+
+def commit(at: Path, files: dict[str, bytes], message: str = "change") -> str:
+    for name, data in files.items():
+        (at / name).parent.mkdir(parents=True, exist_ok=True)
+        (at / name).write_bytes(data)
+    git(at, "add", "-A", "-f")
+    git(at, "commit", "-q", "--allow-empty", "-m", message)
+    return git(at, "rev-parse", "HEAD")
+
+
+def fingerprint(root: Path) -> dict[str, str]:
+    """Kind, mode, modification time and content of everything below `root`, `.git` included."""
+    found = {}
+    for folder, folders, names in os.walk(root):
+        for name in [*folders, *names]:
+            path = Path(folder) / name
+            state = path.lstat()
+            content = b""
+            if path.is_symlink():
+                content = os.fsencode(path.readlink())
+            elif path.is_file():
+                content = path.read_bytes()
+            key = f"{state.st_mode:o} {state.st_mtime_ns} {hashlib.sha256(content).hexdigest()}"
+            found[str(path.relative_to(root))] = key
+    return found
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = tmp_path / "project"
+    root.mkdir()
+    git(root, "init", "-q", "-b", "main")
+    commit(root, {"a.py": b"one\ntwo\nthree\n", "sub/b.txt": b"b\n"})
+    return root
+
+
+@pytest.fixture
+def repository(project: Path) -> Iterator[Repository]:
+    with Repository(project) as repository:
+        yield repository
+
+
+def head(repository: Repository) -> str:
+    return repository.tree_of(repository.resolve("HEAD"))
+
+
+def contents(repository: Repository, tree: str) -> dict[str, bytes]:
+    return {path: repository.blob(sha) for path, (_, sha) in repository.files(tree).items()}
+
+
+# ---- names
+
+
+def test_a_revision_becomes_a_full_commit_id(project: Path, repository: Repository) -> None:
+    git(project, "tag", "-a", "-m", "t", "v1")
+    expected = git(project, "rev-parse", "HEAD")
+    assert repository.resolve("HEAD") == repository.resolve("v1") == repository.resolve("main") == expected
+
+
+@pytest.mark.parametrize("rev", ["nowhere", "--all", "-h", "HEAD:a.py", "", "HEAD..HEAD", "a\x1b[31m"])
+def test_what_is_no_commit_is_a_usage_error_of_one_printable_line(repository: Repository, rev: str) -> None:
+    with pytest.raises(UsageError, match="is not a commit") as caught:
+        repository.resolve(rev)
+    assert str(caught.value).isprintable()
+
+
+def test_a_folder_without_a_repository_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a git repository"):
+        Repository(tmp_path)
+    with pytest.raises(UsageError, match="not a directory"):
+        Repository(tmp_path / "absent")
+
+
+def test_variables_of_the_caller_do_not_redirect_git(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.bare")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "nonsense")
+    with Repository(project) as repository:
+        assert set(repository.files(head(repository))) == {"a.py", "sub/b.txt"}
+
+
+# ---- kinds of repositories
+
+
+def test_bare_worktree_shallow_subfolder_and_odd_names_all_work(project: Path, tmp_path: Path) -> None:
+    commit(project, {"a.py": b"more\n"})
+    git(tmp_path, "clone", "-q", "--bare", str(project), "bare.git")
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{project}", "shallow")
+    git(project, "worktree", "add", "-q", "--detach", str(tmp_path / "linked"))
+    odd = tmp_path / 'a"b\\c:d #ü'
+    shutil.copytree(project, odd)
+    expected = git(project, "rev-parse", "HEAD^{tree}")
+    for path in (tmp_path / "bare.git", tmp_path / "shallow", tmp_path / "linked", project / "sub", odd):
+        with Repository(path) as repository:
+            assert head(repository) == expected
+            assert contents(repository, expected)["a.py"] == b"more\n"
+            made = repository.create_branch("fix", expected, repository.resolve("HEAD"), "m")
+        assert git(path, "rev-parse", "fix") == made
+        assert git(path, "fsck", "--strict") == ""
+        git(project, "branch", "-D", "fix") if path in (tmp_path / "linked", project / "sub") else None
+
+
+def test_the_sha256_object_format_works(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "--object-format=sha256", "x")
+    commit(tmp_path / "x", {"a": b"1\n"})
+    with Repository(tmp_path / "x") as repository:
+        tree = head(repository)
+        changed = repository.with_files(tree, {"a": None, "b": ("100644", repository.add_blob(b"2\n"))})
+        assert len(tree) == len(changed) == 64
+        assert repository.apply(tree, repository.diff(tree, changed)) == changed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a repository to another owner")
+def test_a_repository_of_another_owner_is_read(project: Path) -> None:
+    for path in [project, *project.rglob("*")]:
+        os.chown(path, 12345, 12345)
+    with Repository(project) as repository:
+        assert repository.resolve("HEAD")
+
+
+# ---- trees
+
+
+def test_hostile_content_is_stored_and_exported_byte_for_byte(project: Path, tmp_path: Path) -> None:
+    """Attributes and configuration that would change bytes on a checkout or in `git archive` do nothing."""
+    files = {
+        ".gitattributes": b"*.txt text eol=crlf ident\nid.txt export-subst\nhidden export-ignore\n",
+        "id.txt": b"$Id$ $Format:%H$\n",
+        "hidden": b"kept\n",
+        "crlf.txt": b"a\r\nb\r\n",
+        "-rf": b"not an option\n",
+        "caf\u00e9 \u2603/x y.py": b"# \xff\xfe\n",
+        'q"uote\\\t\n': b"q\n",
+        "bin": bytes(range(256)),
+        "big": b"z" * 300_000,
+    }
+    git(project, "config", "core.autocrlf", "false")
+    for name, data in files.items():
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_bytes(data)
+    records = []
+    for name in files:
+        sha = git(project, "hash-object", "-w", "--no-filters", "--", name)
+        records.append(f"100644 {sha}\t{name}".encode())
+    raw = git(project, "hash-object", "-w", "--no-filters", "a.py")
+    records += [b"100755 " + raw.encode() + b"\tlatin-\xe9", b"120000 " + raw.encode() + b"\tlink"]
+    records.append(b"160000 " + git(project, "rev-parse", "HEAD").encode() + b"\tvendored/lib")
+    git(project, "update-index", "-z", "--index-info", data=b"\0".join(records) + b"\0")
+    tree = git(project, "write-tree")
+    git(project, "config", "core.autocrlf", "true")
+    git(project, "config", "filter.evil.smudge", "touch /tmp/never")
+    with Repository(project) as repository:
+        repository.write_tar(tree, tmp_path / "tree.tar")
+        repository.write_tar(tree, tmp_path / "again.tar")
+    assert (tmp_path / "tree.tar").read_bytes() == (tmp_path / "again.tar").read_bytes()
+    with tarfile.open(tmp_path / "tree.tar", errors="surrogateescape") as tar:
+        members = {member.name: member for member in tar}
+        for name, data in files.items():
+            extracted = tar.extractfile(members[name])
+            assert extracted is not None and extracted.read() == data, name
+            assert members[name].mode == 0o644
+    assert members["latin-\udce9"].mode == 0o755
+    assert members["link"].issym() and members["link"].linkname == "one\ntwo\nthree\n"
+    assert members["vendored/lib"].isdir()
+    assert {member.uid for member in members.values()} == {1000}
+
+
+def test_replace_refs_and_grafts_show_nobody_another_tree(project: Path) -> None:
+    real = git(project, "rev-parse", "HEAD")
+    fake = commit(project, {"a.py": b"forged\n"})
+    git(project, "replace", real, fake)
+    with Repository(project) as repository:
+        assert (
+            contents(repository, repository.tree_of(repository.resolve(real)))["a.py"] == b"one\ntwo\nthree\n"
+        )
+
+
+@pytest.mark.parametrize("name", ["..", ".git", ".GIT", "."])
+def test_a_tree_with_names_no_checkout_may_hold_is_refused(
+    project: Path, repository: Repository, name: str
+) -> None:
+    inner = git(project, "mktree", data=f"100644 blob {git(project, 'rev-parse', 'HEAD:a.py')}\tx\n".encode())
+    raw = f"40000 {name}\0".encode() + bytes.fromhex(inner)
+    tree = git(project, "hash-object", "-w", "-t", "tree", "--literally", "--stdin", data=raw)
+    with pytest.raises(EnvironmentFault, match="no checkout may hold"):
+        repository.files(tree)
+
+
+def test_a_tree_where_a_link_is_also_a_folder_is_refused(project: Path, repository: Repository) -> None:
+    blob = git(project, "rev-parse", "HEAD:a.py")
+    inner = git(project, "mktree", data=f"100644 blob {blob}\tx\n".encode())
+    raw = b"120000 out\0" + bytes.fromhex(blob) + b"40000 out\0" + bytes.fromhex(inner)
+    tree = git(project, "hash-object", "-w", "-t", "tree", "--literally", "--stdin", data=raw)
+    with pytest.raises(EnvironmentFault, match="both as a file and as a folder"):
+        repository.files(tree)
+
+
+def test_a_blob_longer_than_the_limit_is_refused_and_the_next_one_read(repository: Repository) -> None:
+    large, small = repository.add_blob(b"x" * 5000), repository.add_blob(b"small")
+    with pytest.raises(EnvironmentFault, match="5000 bytes"):
+        repository.blob(large, limit=100)
+    with pytest.raises(EnvironmentFault, match="no blob"):
+        repository.blob("0" * 40)
+    assert repository.blob(small) == b"small"
+
+
+# ---- patches
+
+
+def test_a_patch_goes_there_and_back_exactly(repository: Repository) -> None:
+    """Binary, CRLF, no newline at the end, mode, link, rename, odd names: `apply(diff)` is the identity."""
+    tree = head(repository)
+    base = repository.with_files(
+        tree,
+        {
+            "crlf.txt": ("100644", repository.add_blob(b"a\r\nb\r\nc\r\nd\n")),
+            "bin": ("100644", repository.add_blob(bytes(range(256)) * 50)),
+            "old name": ("100644", repository.add_blob(b"moved\n" * 20)),
+            "end": ("100644", repository.add_blob(b"no newline")),
+        },
+    )
+    changed = repository.with_files(
+        base,
+        {
+            "crlf.txt": ("100644", repository.add_blob(b"a\r\nB\r\nc\r\nd\n")),
+            "bin": ("100644", repository.add_blob(bytes(range(256)) * 49 + b"\0\r\n")),
+            "old name": None,
+            "new \u00fc\tname\n": ("100644", repository.add_blob(b"moved\n" * 20)),
+            "end": ("100644", repository.add_blob(b"no newline  \t")),
+            "a.py": ("100755", repository.files(base)["a.py"][1]),
+            "-rf": ("120000", repository.add_blob(b"a.py")),
+            "sub/b.txt": None,
+        },
+    )
+    assert repository.apply(base, repository.diff(base, changed)) == changed
+    assert repository.apply(changed, repository.diff(changed, base)) == base
+
+
+def test_a_rename_patch_as_git_writes_it_applies(project: Path, repository: Repository) -> None:
+    before = repository.resolve("HEAD")
+    git(project, "mv", "a.py", "moved.py")
+    after = commit(project, {})
+    patch = git(project, "diff", "-M", before, after).encode() + b"\n"
+    assert b"rename to" in patch
+    assert repository.apply(repository.tree_of(before), patch) == repository.tree_of(after)
+
+
+CONTEXT = b"--- a/a.py\n+++ b/a.py\n@@ -1,3 +1,3 @@\n %s\n-two\n+2\n three\n"
+
+
+@pytest.mark.parametrize(
+    ("patch", "reason"),
+    [
+        (b"", "empty"),
+        (b" \n\n", "empty"),
+        (b"just words\n", "No valid patches"),
+        (CONTEXT % b"ONE", "patch does not apply"),
+        (b"--- a/../out\n+++ b/../out\n@@ -0,0 +1 @@\n+x\n", "invalid path"),
+        (b"--- /dev/null\n+++ b/../../etc/cron.d/x\n@@ -0,0 +1 @@\n+x\n", "invalid path"),
+        (b"--- /dev/null\n+++ b/.git/hooks/post-checkout\n@@ -0,0 +1 @@\n+x\n", "invalid path"),
+        (b"--- /dev/null\n+++ b//etc/passwd\n@@ -0,0 +1 @@\n+x\n", "invalid path"),
+        (b"--- /dev/null\n+++ b/a.py\n@@ -0,0 +1 @@\n+x\n", "already exists"),
+        (CONTEXT % b"one" + b"--- a/absent\n+++ b/absent\n@@ -1 +1 @@\n-x\n+y\n", "absent"),
+    ],
+)
+def test_a_patch_that_is_not_exact_is_refused_whole(
+    repository: Repository, patch: bytes, reason: str
+) -> None:
+    with pytest.raises(PatchError, match=reason) as caught:
+        repository.apply(head(repository), patch)
+    assert str(caught.value).isprintable()
+
+
+def test_a_patch_writes_through_no_link(repository: Repository) -> None:
+    linked = repository.with_files(head(repository), {"out": ("120000", repository.add_blob(b"/etc"))})
+    with pytest.raises(PatchError):
+        repository.apply(linked, b"--- /dev/null\n+++ b/out/cron\n@@ -0,0 +1 @@\n+x\n")
+
+
+# ---- nothing acts, nothing changes
+
+
+@pytest.fixture
+def hostile(project: Path, tmp_path: Path) -> Path:
+    """A repository in which everything that git can be made to run would touch `canary`."""
+    canary = tmp_path / "canary"
+    script = f"#!/bin/sh\ntouch {canary}\ncat\n"
+    for hook in (
+        "post-checkout",
+        "post-index-change",
+        "reference-transaction",
+        "pre-commit",
+        "fsmonitor-watchman",
+    ):
+        path = project / ".git/hooks" / hook
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(script)
+        path.chmod(0o755)
+    evil = tmp_path / "evil"
+    evil.write_text(script)
+    evil.chmod(0o755)
+    commit(project, {".gitattributes": b"* filter=evil diff=evil merge=evil\n", "-rf": b"x\n"})
+    inner = tmp_path / "inner"
+    git(tmp_path, "clone", "-q", str(project), str(inner))
+    git(project, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "inner")
+    (project / "leaving").symlink_to("/etc/passwd")
+    git(project, "add", "-A")
+    git(project, "commit", "-q", "--no-verify", "-m", "more")
+    for where in (project, project / "inner"):
+        for key in (
+            "filter.evil.clean",
+            "filter.evil.smudge",
+            "filter.evil.process",
+            "diff.evil.command",
+            "diff.evil.textconv",
+            "merge.evil.driver",
+            "diff.external",
+            "core.fsmonitor",
+            "core.pager",
+            "core.editor",
+            "core.sshCommand",
+            "core.askPass",
+            "core.gitProxy",
+            "gpg.program",
+            "alias.rev-parse",
+            "alias.status",
+        ):
+            git(where, "config", key, str(evil))
+        git(where, "config", "core.autocrlf", "true")
+        git(where, "config", "commit.gpgsign", "true")
+        git(where, "config", "core.hooksPath", str(project / ".git/hooks"))
+    with (project / ".git/info/attributes").open("w") as file:
+        file.write("* filter=evil\n")
+    canary.unlink(missing_ok=True)
+    return project
+
+
+def test_a_hostile_repository_runs_nothing_and_stays_as_it_is(hostile: Path, tmp_path: Path) -> None:
+    git_index = hostile / ".git/index"
+    os.utime(git_index, (1, 1))  # every file looks changed since, so that git wants to read it again
+    before = fingerprint(hostile)
+    with Repository(hostile) as repository:
+        scratch = Path(repository._temporary.name)
+        tree = head(repository)
+        assert repository.files(tree)["inner"][0] == "160000"
+        repository.write_tar(tree, tmp_path / "t.tar")
+        changed = repository.with_files(tree, {"new": ("100644", repository.add_blob(b"x\r\n"))})
+        assert repository.apply(tree, repository.diff(tree, changed)) == changed
+        repository.dirty()
+    assert fingerprint(hostile) == before
+    assert not (tmp_path / "canary").exists()
+    assert not scratch.exists()
+    git(hostile, "status")
+    assert (tmp_path / "canary").exists(), "the trap works"
+
+
+def test_objects_missing_from_a_partial_clone_are_not_fetched(project: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "-q", "--bare", str(project), "origin.git")
+    git(tmp_path / "origin.git", "config", "uploadpack.allowFilter", "true")
+    git(
+        tmp_path,
+        "clone",
+        "-q",
+        "--no-checkout",
+        "--filter=blob:none",
+        f"file://{tmp_path}/origin.git",
+        "partial",
+    )
+    evil = tmp_path / "evil"
+    evil.write_text(f"#!/bin/sh\ntouch {tmp_path}/canary\n")
+    evil.chmod(0o755)
+    git(tmp_path / "partial", "config", "remote.origin.uploadpack", str(evil))
+    git(tmp_path / "partial", "config", "protocol.file.allow", "always")
+    with Repository(tmp_path / "partial") as repository:
+        tree = head(repository)
+        with pytest.raises(EnvironmentFault, match="git fetch --refetch"):
+            repository.blob(repository.files(tree)["a.py"][1])
+    assert not (tmp_path / "canary").exists()
+    with pytest.raises(subprocess.CalledProcessError):
+        git(tmp_path / "partial", "cat-file", "blob", "HEAD:a.py")
+    assert (tmp_path / "canary").exists(), "the trap works"
+
+
+def test_a_branch_is_made_with_exactly_its_objects_and_no_hook(hostile: Path, tmp_path: Path) -> None:
+    before = fingerprint(hostile)
+    with Repository(hostile) as repository:
+        parent = repository.resolve("HEAD")
+        tree = repository.tree_of(parent)
+        hidden = repository.add_blob(b"hidden tests\n")
+        changed = repository.with_files(tree, {"new": ("100644", repository.add_blob(b"x\r\n"))})
+        made = repository.create_branch("fix/it", changed, parent, "Subject\n\nbody \u00fc\n")
+        with pytest.raises(UsageError, match="exists already"):
+            repository.create_branch("fix/it", tree, parent, "again")
+    assert git(hostile, "rev-parse", "fix/it", "fix/it^", "fix/it^{tree}").split() == [made, parent, changed]
+    assert git(hostile, "cat-file", "blob", "fix/it:new") == "x"
+    assert git(hostile, "log", "-1", "--format=%B", "fix/it") == "Subject\n\nbody \u00fc"
+    assert not (tmp_path / "canary").exists()
+    with pytest.raises(subprocess.CalledProcessError):
+        git(hostile, "cat-file", "-e", hidden)
+    after = fingerprint(hostile)
+    grown = {path for path in after if path not in before}
+    assert all(
+        path.startswith((".git/objects", ".git/refs/heads/fix", ".git/logs/refs/heads/fix")) for path in grown
+    )
+    files_before = {path: state for path, state in before.items() if not (hostile / path).is_dir()}
+    assert {path: after[path] for path in files_before} == files_before
+
+
+@pytest.mark.parametrize("name", ["-D", "HEAD", "a..b", "@{-1}", "a b", "x.lock", "", "refs/../x"])
+def test_what_is_no_branch_name_is_refused(project: Path, repository: Repository, name: str) -> None:
+    before = fingerprint(project)
+    with pytest.raises(UsageError, match="is not a branch name"):
+        repository.create_branch(name, head(repository), repository.resolve("HEAD"), "m")
+    assert fingerprint(project) == before
+
+
+# ---- dirty
+
+
+def test_dirty_sees_changed_staged_and_new_files_but_not_ignored_ones(project: Path) -> None:
+    commit(project, {".gitignore": b"*.log\n"})
+    assert not dirty(project)
+    (project / "x.log").write_text("ignored")
+    (project / ".git/info/exclude").write_text("mine\n")
+    (project / "mine").write_text("ignored too")
+    assert not dirty(project)
+    (project / "new.py").write_text("")
+    assert dirty(project)
+    git(project, "add", "new.py")
+    assert dirty(project)
+    commit(project, {})
+    assert not dirty(project / "sub")
+    (project / "a.py").write_text("changed")
+    assert dirty(project)
+
+
+def test_a_bare_repository_is_never_dirty(project: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "-q", "--bare", str(project), "bare.git")
+    assert not dirty(tmp_path / "bare.git")
