@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agent.errors import UsageError
 from tools.suite import DEFAULT_TEST_COMMAND, NotASuite, suite_command
+
+from agent.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,9 @@ def from_pyproject(text: str, settings: Settings | None = None) -> Settings:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         return settings or Settings()
-    return _apply(data.get("tool", {}).get("agent", {}), "pyproject.toml [tool.agent]", settings or Settings())
+    return _apply(
+        data.get("tool", {}).get("agent", {}), "pyproject.toml [tool.agent]", settings or Settings()
+    )
 
 
 def _apply(data: Mapping[str, Any], where: str, settings: Settings) -> Settings:

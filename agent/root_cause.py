@@ -76,7 +76,9 @@ def _listing(ids: Sequence[str]) -> str:
 
 
 def _fact(rejection: Rejection) -> str:
-    head = f"Attempt {rejection.attempt}: {rejection.how}" + (f" ({rejection.detail})" if rejection.detail else "")
+    head = f"Attempt {rejection.attempt}: {rejection.how}" + (
+        f" ({rejection.detail})" if rejection.detail else ""
+    )
     if rejection.verdict is None:
         return head
     failed = [check for check in rejection.verdict.checks if not check.passed]

@@ -14,7 +14,6 @@ from sandboxes import SandboxDied
 
 if TYPE_CHECKING:
     from mcp import Client
-
     from sandboxes.docker import Sandbox, Stream
 
 MAX_MESSAGE = 64 * 1024 * 1024

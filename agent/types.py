@@ -22,7 +22,11 @@ class Task:
     """Test ids that the user says fail at the base and must pass after."""
     test_patch: str | None = None
     """Hidden tests as a patch; only the gate ever reads it."""
-    test_command: str | None = None
+
+
+def issue_title(issue: str) -> str:
+    """The first line of an issue's text that says something, without Markdown's heading marks."""
+    return next((line.strip("# \t") for line in issue.splitlines() if line.strip("# \t")), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,109 @@
+"""`agent gate`: judge any patch, whoever wrote it, by the code that `agent fix` uses."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.cli.fix import new_run_id, read_file, repository_settings
+from agent.errors import EnvironmentFault
+from agent.types import Verdict
+
+if TYPE_CHECKING:
+    from agent.config import Settings
+    from agent.git import Repository
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = commands.add_parser("gate", help="judge a patch in fresh sandboxes", allow_abbrev=False)
+    p.add_argument("--patch", required=True, metavar="FILE", help="the patch to judge")
+    p.add_argument("--repo", default=".", metavar="PATH", help="the git repository (default: here)")
+    p.add_argument("--base", default="HEAD", metavar="REV", help="the commit it is made for (default: HEAD)")
+    p.add_argument("--fail-to-pass", action="append", default=[], metavar="TEST_ID", help="may be repeated")
+    p.add_argument("--test-patch", metavar="FILE", help="tests that the base doesn't have, as a patch")
+    p.add_argument("--test", metavar="CMD", help="the test command (default: python -m pytest)")
+    p.add_argument(
+        "--image", metavar="IMAGE", help="the image to judge in (default: set up from the repository)"
+    )
+    p.add_argument(
+        "--json", action="store_true", help="print the verdict as one JSON object, and nothing else"
+    )
+    p.set_defaults(run=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from agent.cli.signals import run_async
+    from agent.cli.text import printable
+    from agent.config import checked
+    from agent.gate import verdict_json
+    from agent.git import Repository
+    from agent.progress import verdict_table
+
+    with Repository(Path(args.repo)) as repository:
+        base = repository.resolve(args.base)
+        settings = repository_settings(repository, base)
+        given = {"test": args.test, "image": args.image}
+        settings = checked(
+            replace(settings, **{k: v for k, v in given.items() if v is not None}), "command line"
+        )
+        patch = read_file(args.patch, "--patch")
+        test_patch = read_file(args.test_patch, "--test-patch") if args.test_patch else None
+        if test_patch is not None:
+            repository.apply(repository.tree_of(base), test_patch)
+        verdict = run_async(_judge, repository, base, settings, patch, tuple(args.fail_to_pass), test_patch)
+    if args.json:
+        print(json.dumps(verdict_json(verdict), indent=2))
+    else:
+        print(printable(verdict_table(verdict_json(verdict))))
+        print("accepted" if verdict.accepted else "needs review" if verdict.needs_review else "rejected")
+    return 0 if verdict.accepted else 6 if verdict.needs_review else 1
+
+
+async def _judge(
+    repository: Repository,
+    base: str,
+    settings: Settings,
+    patch: bytes,
+    fail_to_pass: tuple[str, ...],
+    test_patch: bytes | None,
+) -> Verdict:
+    from sandboxes.docker import Docker
+
+    from agent.gate import judge
+    from agent.run import TOOLS
+    from sandboxes import SandboxError
+
+    def log(text: str) -> None:
+        from agent.cli.text import printable
+
+        print(printable(text), file=sys.stderr)
+
+    try:
+        docker = await Docker.connect()
+        with tempfile.TemporaryDirectory(prefix="agent-") as scratch:
+            tar = Path(scratch) / "base.tar"
+            repository.write_tar(repository.tree_of(base), tar)
+            environment = await docker.environment(
+                tar, image=settings.image, setup=settings.setup, tools_dir=TOOLS, log=log
+            )
+        return await judge(
+            docker,
+            repository,
+            environment,
+            base=base,
+            patch=patch,
+            test_command=settings.test,
+            fail_to_pass=fail_to_pass,
+            test_patch=test_patch,
+            baseline=None,
+            timeout=settings.test_timeout,
+            run_id=new_run_id(),
+            log=log,
+        )
+    except SandboxError as error:
+        raise EnvironmentFault(str(error)) from error

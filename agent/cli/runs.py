@@ -1,0 +1,90 @@
+"""`agent runs` and `agent show`: what the event logs say."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from agent.cli.text import printable
+from agent.errors import UsageError
+from agent.types import issue_title
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    listing = commands.add_parser("runs", help="list the runs on this machine", allow_abbrev=False)
+    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    listing.set_defaults(run=runs)
+    one = commands.add_parser("show", help="show one run, step by step", allow_abbrev=False)
+    one.add_argument("run_id", metavar="RUN", help="a run's id, or an unambiguous part of it")
+    one.add_argument("--full", action="store_true", help="whole texts of tools and model")
+    one.set_defaults(run=show)
+
+
+def runs(args: argparse.Namespace) -> int:
+    for folder in _folders():
+        row = _row(folder)
+        if args.json:
+            print(json.dumps(row))
+        else:
+            cost = "?" if row["cost_usd"] is None else f"{row['cost_usd']:.4f}"
+            print(
+                printable(
+                    f"{row['run_id']}  {row['status']:<14} {row['attempts']} attempts  {cost:>8} USD  "
+                    f"{row['repo']}  {row['title']}"
+                )
+            )
+    return 0
+
+
+def show(args: argparse.Namespace) -> int:
+    from agent.events import read_events
+    from agent.progress import event_lines
+
+    folder = _find(args.run_id)
+    for data, _ in read_events(folder / "events.jsonl"):
+        for line in event_lines(data, full=args.full):
+            print(printable(line))
+    return 0
+
+
+def _folders() -> list[Path]:
+    from agent.config import home
+
+    root = home() / "runs"
+    return sorted(f for f in root.iterdir() if (f / "events.jsonl").is_file()) if root.is_dir() else []
+
+
+def _find(name: str) -> Path:
+    found = [f for f in _folders() if name in f.name]
+    exact = [f for f in found if f.name == name]
+    if len(exact or found) != 1:
+        what = "no run has" if not found else f"{len(found)} runs have"
+        raise UsageError(f"{what} {name!r} in its id; `agent runs` lists them")
+    return (exact or found)[0]
+
+
+def _row(folder: Path) -> dict[str, Any]:
+    from agent.events import AttemptStarted, RunEnded, RunStarted, read_events
+
+    status, title, repo, cost, attempts = "unfinished", "", "", None, 0
+    for _, event in read_events(folder / "events.jsonl"):
+        match event:
+            case RunStarted():
+                title = issue_title(event.issue)
+                repo = event.repo
+            case AttemptStarted():
+                attempts += 1
+            case RunEnded():
+                status, cost = event.result["status"], event.result["cost_usd"]
+            case _:
+                pass
+    return {
+        "run_id": folder.name,
+        "status": status,
+        "attempts": attempts,
+        "cost_usd": cost,
+        "repo": repo,
+        "title": title,
+    }

@@ -1,0 +1,146 @@
+"""result.json: what a run came to, read from its events alone."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agent import events
+from agent.types import Status, Task, Usage
+
+SCHEMA = 1
+
+EXIT_CODES: dict[Status, int] = {
+    "accepted": 0,
+    "rejected": 1,
+    "not_reproduced": 1,
+    "environment": 3,
+    "limit": 4,
+    "model_error": 5,
+    "needs_review": 6,
+    "interrupted": 130,
+}
+
+CACHE_READ = 0.1
+CACHE_WRITE = 1.25
+"""Price of a cached input token relative to a plain one: Anthropic's published multipliers (5-minute cache)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnding:
+    """How a run ended, beyond what its events say."""
+
+    status: Status
+    patch: str | None = None
+    branch: str | None = None
+    error: str | None = None
+
+
+def build_result(log: Sequence[events.Event], task: Task, run_id: str, ending: RunEnding) -> dict[str, Any]:
+    """The object that result.json holds and `fix --json` prints."""
+    replies = [e for e in log if isinstance(e, events.ModelReplied)]
+    return {
+        "schema": SCHEMA,
+        "run_id": run_id,
+        "status": ending.status,
+        "error": ending.error,
+        "issue": task.issue_source,
+        "repo": task.repo,
+        "base": task.base,
+        "patch": ending.patch,
+        "branch": ending.branch,
+        "pr_url": None,
+        "attempts": [_attempt(e, log) for e in log if isinstance(e, events.AttemptStarted)],
+        "usage": asdict(_usage(replies)),
+        "cost_usd": _cost(replies),
+        "tool_calls": _tool_calls([e for e in log if isinstance(e, events.ToolReturned)]),
+        "context_growth": _context_growth(replies),
+    }
+
+
+def _attempt(start: events.AttemptStarted, log: Sequence[events.Event]) -> dict[str, Any]:
+    mine = [e for e in log if getattr(e, "attempt", None) == start.attempt]
+    replies = [e for e in mine if isinstance(e, events.ModelReplied)]
+    end = next((e for e in mine if isinstance(e, events.AttemptEnded)), None)
+    verdict = next((e.verdict for e in mine if isinstance(e, events.VerdictReached)), None)
+    return {
+        "model": start.model,
+        "thinking": start.thinking,
+        "ended": end.how if end else "interrupted",
+        "summary": end.detail if end else "",
+        "root_cause": end.root_cause if end else "",
+        "verdict": verdict,
+        "usage": asdict(_usage(replies)),
+        "cost_usd": _cost(replies),
+        "turns": len(replies),
+        "seconds": round(end.seconds, 3) if end else None,
+    }
+
+
+def _usage(replies: Sequence[events.ModelReplied]) -> Usage:
+    return sum((e.usage for e in replies), Usage())
+
+
+def _cost(replies: Sequence[events.ModelReplied]) -> float | None:
+    """Dollars, or None when the price of one reply is not known: a part of the sum would mislead."""
+    costs = [e.cost_usd for e in replies]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if len(known) == len(costs) else None
+
+
+def _tool_calls(returned: Sequence[events.ToolReturned]) -> dict[str, Any]:
+    """`right_first_time`: share of calls that succeeded and were not the repeat of a failed call of that tool."""
+    failing: set[str] = set()
+    first_time = failed = 0
+    for event in returned:
+        if event.is_error:
+            failed += 1
+            failing.add(event.name)
+        else:
+            first_time += event.name not in failing
+            failing.discard(event.name)
+    total = len(returned)
+    return {
+        "total": total,
+        "failed": failed,
+        "right_first_time": round(first_time / total, 4) if total else None,
+    }
+
+
+def _context_growth(replies: Sequence[events.ModelReplied]) -> float | None:
+    """Billed input of all requests over (requests x the first one's input at the plain price).
+
+    1 means linear. None for a model that bills no tokens.
+    """
+    if not replies:
+        return None
+    first = replies[0].usage
+    plain = first.input + first.cache_read + first.cache_write
+    if plain == 0:
+        return None
+    billed = sum(
+        e.usage.input + CACHE_READ * e.usage.cache_read + CACHE_WRITE * e.usage.cache_write for e in replies
+    )
+    return round(billed / (len(replies) * plain), 4)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` so that a reader, or a kill, never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

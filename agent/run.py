@@ -1,0 +1,276 @@
+"""One run: a task through set-up, baseline, attempts, gate and publication."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from agent import attempt, events
+from agent.config import Settings
+from agent.errors import AgentError, EnvironmentFault, ModelError
+from agent.events import EventLog
+from agent.models.registry import open_model, parse_spec
+from agent.prompts import render
+from agent.result import RunEnding, build_result, write_atomically
+from agent.root_cause import Rejection, brief
+from agent.types import Task, Verdict, issue_title
+from sandboxes import Limits, SandboxDied, SandboxError
+
+if TYPE_CHECKING:
+    from sandboxes.docker import Docker, Environment
+
+    from agent.gate import Baseline
+    from agent.git import Repository
+
+TOOLS = Path(__file__).parent.parent / "tools"
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Where an accepted patch goes besides the run's folder."""
+
+    output: Path | None = None
+    branch: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What every attempt and every judgement of a run starts from."""
+
+    docker: Docker
+    environment: Environment
+    baseline: Baseline
+    tar: Path
+    """The repository at the base commit."""
+
+
+@dataclass
+class Run:
+    """One task on its way. `execute` is the whole of it; the rest are its steps."""
+
+    run_id: str
+    task: Task
+    settings: Settings
+    log: EventLog
+    folder: Path
+    repository: Repository
+    publish: Publish
+    seed: int = 0
+    result: dict[str, Any] | None = None
+
+    async def execute(self) -> dict[str, Any]:
+        """Take the task to its end and return what result.json holds, which is then also on disk.
+
+        Faults end the run with their status. Only cancellation goes on to the caller, after the result is written.
+        """
+        ending = RunEnding("interrupted")
+        try:
+            with tempfile.TemporaryDirectory(prefix="agent-") as scratch:
+                ending = await self._steps(Path(scratch))
+        except (SandboxError, EnvironmentFault) as error:
+            ending = RunEnding("environment", error=str(error))
+        except ModelError as error:
+            ending = RunEnding("model_error", error=str(error))
+        except Exception as error:
+            ending = RunEnding("interrupted", error=f"internal error: {error!r}")
+            raise
+        finally:
+            self.result = build_result(self.log.events, self.task, self.run_id, ending)
+            write_atomically(self.folder / "result.json", json.dumps(self.result, indent=2).encode() + b"\n")
+            self.log.append(events.RunEnded(self.result))
+        return self.result
+
+    async def _steps(self, scratch: Path) -> RunEnding:
+        start = await self._prepare(scratch / "base.tar")
+        named = self.task.fail_to_pass
+        passing = [test for test in named if start.baseline.outcomes.get(test) == "passed"]
+        if passing and self.task.test_patch is None:
+            return RunEnding("not_reproduced", error=f"passes on the base commit: {', '.join(passing)}")
+        deadline = anyio.current_time() + self.settings.minutes * 60
+        rejections: list[Rejection] = []
+        for number in range(1, self.settings.attempts + 1):
+            ladder = self.settings.models
+            spec = ladder[min(number, len(ladder)) - 1]
+            self.log.append(events.PhaseStarted("attempt", f"{number} of {self.settings.attempts}: {spec}"))
+            ending = await self._work(start, spec, number, rejections, deadline)
+            if ending.how == "model_error":
+                raise ModelError(ending.detail)
+            verdict = None
+            if ending.patch is not None:
+                verdict = await self._judge(start, number, ending.patch)
+                if verdict.accepted or verdict.needs_review:
+                    return await self._published(ending.patch, verdict)
+            rejections.append(Rejection(number, ending.how, ending.detail, verdict))
+            if ending.how == "minutes" or (ending.how == "gave_up" and number >= len(ladder)):
+                # A model that gave up has, from the same start with no new fact, nothing to add.
+                break
+        return _unsolved(rejections)
+
+    async def _prepare(self, tar: Path) -> Start:
+        """The environment of the repository at the base commit, and the outcomes of its tests there."""
+        from sandboxes.docker import Docker
+
+        from agent.gate import take_baseline
+
+        self.log.append(events.PhaseStarted("setup"))
+        started = time.monotonic()
+        docker = await Docker.connect()
+        self.repository.write_tar(self.repository.tree_of(self.task.base), tar)
+        environment = await docker.environment(
+            tar, image=self.settings.image, setup=self.settings.setup, tools_dir=TOOLS, log=self._note
+        )
+        seconds = time.monotonic() - started
+        self.log.append(
+            events.EnvironmentReady(environment.image, environment.digest, environment.summary, seconds)
+        )
+        self.log.append(events.PhaseStarted("baseline", self.settings.test))
+        started = time.monotonic()
+        baseline = await take_baseline(
+            docker,
+            self.repository,
+            environment,
+            base=self.task.base,
+            test_command=self.settings.test,
+            timeout=self.settings.test_timeout,
+            run_id=self.run_id,
+            log=self._note,
+        )
+        outcomes = list(baseline.outcomes.values())
+        failing = sorted(t for t, o in baseline.outcomes.items() if o in ("failed", "error"))
+        counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
+        self.log.append(events.BaselineTaken(counts, failing, time.monotonic() - started))
+        return Start(docker, environment, baseline, tar)
+
+    async def _work(
+        self, start: Start, spec: str, number: int, rejections: Sequence[Rejection], deadline: float
+    ) -> attempt.Ending:
+        """The model's part: a new sandbox, a new conversation, verified facts."""
+        from agent.toolbox import open_toolbox
+
+        left = deadline - anyio.current_time()
+        model = open_model(spec, seconds=left, seed=self.seed, attempt=number, on_retry=self._retried(number))
+        system = render("system")
+        self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, system))
+        told = brief(self.task, self.settings.test, start.baseline.outcomes, rejections)
+        self.log.append(events.UserSaid(number, told))
+        started = time.monotonic()
+        limits = Limits(memory_mb=self.settings.memory_mb, cpus=self.settings.cpus)
+        try:
+            async with start.docker.sandbox(start.environment, run_id=self.run_id, limits=limits) as sandbox:
+                await sandbox.put_tree(start.tar)
+                async with open_toolbox(sandbox, test_command=self.settings.test) as toolbox:
+                    ending = await attempt.work(
+                        number,
+                        model,
+                        toolbox,
+                        self.log,
+                        system=system,
+                        turns=self.settings.turns,
+                        deadline=deadline,
+                    )
+        except SandboxDied as died:
+            ending = attempt.Ending("sandbox_died", str(died), seconds=time.monotonic() - started)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await model.close()
+        self.log.append(
+            events.AttemptEnded(
+                number,
+                ending.how,
+                ending.detail,
+                ending.root_cause,
+                hashlib.sha256(ending.patch).hexdigest() if ending.patch else None,
+                ending.turns,
+                ending.seconds,
+            )
+        )
+        return ending
+
+    async def _judge(self, start: Start, number: int, patch: bytes) -> Verdict:
+        """The gate's word on `patch`, kept in the run's folder with the patch itself."""
+        from agent.gate import judge, proof, verdict_json
+
+        self.log.append(events.PhaseStarted("gate", f"attempt {number}"))
+        write_atomically(self.folder / "gate" / f"{number}.diff", patch)
+        verdict = await judge(
+            start.docker,
+            self.repository,
+            start.environment,
+            base=self.task.base,
+            patch=patch,
+            test_command=self.settings.test,
+            fail_to_pass=self.task.fail_to_pass,
+            test_patch=self.task.test_patch.encode() if self.task.test_patch is not None else None,
+            baseline=start.baseline,
+            timeout=self.settings.test_timeout,
+            run_id=self.run_id,
+            log=self._note,
+        )
+        data = verdict_json(verdict)
+        write_atomically(self.folder / "gate" / f"{number}.json", json.dumps(data, indent=2).encode() + b"\n")
+        self.log.append(events.VerdictReached(number, data))
+        if verdict.accepted:
+            evidence = proof(
+                verdict,
+                base=self.task.base,
+                patch=patch,
+                environment=start.environment,
+                test_command=self.settings.test,
+            )
+            write_atomically(self.folder / "proof.json", json.dumps(evidence, indent=2).encode() + b"\n")
+        return verdict
+
+    async def _published(self, patch: bytes, verdict: Verdict) -> RunEnding:
+        """Put the patch where the user asked for it; the run's folder always has it."""
+        status = "accepted" if verdict.accepted else "needs_review"
+        path = self.folder / "patch.diff"
+        write_atomically(path, patch)
+        try:
+            if self.publish.output is not None:
+                write_atomically(self.publish.output, patch)
+                path = self.publish.output
+            branch = self.publish.branch if verdict.accepted else None
+            if branch is not None:
+                base = self.task.base
+                tree = self.repository.apply(self.repository.tree_of(base), patch)
+                title = issue_title(self.task.issue)
+                    (line.strip("# ") for line in self.task.issue.splitlines() if line.strip("# ")), ""
+                )
+                message = f"Fix: {title[:68]}\n\nAccepted by the gate of run {self.run_id}.\n"
+                self.repository.create_branch(branch, tree, base, message)
+        except (OSError, AgentError) as error:
+            # The verdict stands and the patch is safe; only its second home failed.
+            self._note(f"the patch is in {self.folder / 'patch.diff'}, but not published: {error}", "warning")
+            return RunEnding(status, patch=str(self.folder / "patch.diff"), error=f"not published: {error}")
+        return RunEnding(status, patch=str(path), branch=branch)
+
+    def _note(self, text: str, level: Any = "info") -> None:
+        self.log.append(events.Note(text, level))
+
+    def _retried(self, number: int) -> Any:
+        def note(_tries: int, reason: str, wait: float) -> None:
+            self.log.append(events.ModelRetried(number, reason, wait))
+
+        return note
+
+
+def _unsolved(rejections: Sequence[Rejection]) -> RunEnding:
+    """The status of a run whose attempts are spent, by what happened in all of them."""
+    how = {rejection.how for rejection in rejections if rejection.verdict is None}
+    if len(how) == 1 and all(rejection.verdict is None for rejection in rejections):
+        last = rejections[-1]
+        if how == {"sandbox_died"}:
+            return RunEnding("environment", error=f"the sandbox died in every attempt: {last.detail}")
+        if how <= {"turns", "minutes"}:
+            return RunEnding("limit", error=last.detail)
+    if rejections[-1].how == "minutes":
+        return RunEnding("limit", error=rejections[-1].detail)
+    return RunEnding("rejected", error=rejections[-1].detail if rejections[-1].verdict is None else None)
