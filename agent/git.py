@@ -221,18 +221,23 @@ class Repository:
         command = [f"--work-tree={root}", "status", "--porcelain", "-z", "--ignore-submodules=all"]
         return bool(self._git(command, index=own / "index"))
 
-    def create_branch(self, name: str, tree: str, parent: str, message: str) -> str:
-        """Commit `tree` upon `parent` as the new branch `name` of the user's repository; the commit id.
-
-        The only call that writes there: objects and one ref, never the index or the work tree.
-        Raises UsageError when the name is taken or not a branch name.
-        """
+    def check_branch(self, name: str) -> None:
+        """Raises UsageError when `name` is not a branch name, or a branch that exists already."""
         checked = self._run(["check-ref-format", "--branch", name])
         if checked.returncode or checked.stdout.decode("utf-8", "replace").strip() != name:
             raise UsageError(f"{_printable(name)!r} is not a branch name")
         ref = f"refs/heads/{name}"
         if self._theirs(["rev-parse", "--verify", "--quiet", "--end-of-options", ref]).returncode == 0:
             raise UsageError(f"branch {name} exists already: name another one")
+
+    def create_branch(self, name: str, tree: str, parent: str, message: str) -> str:
+        """Commit `tree` upon `parent` as the new branch `name` of the user's repository; the commit id.
+
+        The only call that writes there: objects and one ref, never the index or the work tree.
+        Raises UsageError when the name is taken or not a branch name.
+        """
+        self.check_branch(name)
+        ref = f"refs/heads/{name}"
         commit = self._git(["commit-tree", "-p", parent, "-F", "-", tree], message.encode()).decode().strip()
         listed = self._git(["ls-tree", "-r", "-t", "-z", "--full-tree", tree])
         wanted = [commit, tree, *(line.split()[2].decode() for line in listed.split(b"\0") if line)]

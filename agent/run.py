@@ -21,7 +21,7 @@ from agent.models.registry import open_model, parse_spec
 from agent.prompts import render
 from agent.result import RunEnding, build_result, write_atomically
 from agent.root_cause import Rejection, brief
-from agent.types import Task, Verdict, issue_title
+from agent.types import Status, Task, Verdict, issue_title
 from sandboxes import Limits, SandboxDied, SandboxError
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class Run:
 
     async def _published(self, patch: bytes, verdict: Verdict) -> RunEnding:
         """Put the patch where the user asked for it; the run's folder always has it."""
-        status = "accepted" if verdict.accepted else "needs_review"
+        status: Status = "accepted" if verdict.accepted else "needs_review"
         path = self.folder / "patch.diff"
         write_atomically(path, patch)
         try:
@@ -242,8 +242,6 @@ class Run:
                 base = self.task.base
                 tree = self.repository.apply(self.repository.tree_of(base), patch)
                 title = issue_title(self.task.issue)
-                    (line.strip("# ") for line in self.task.issue.splitlines() if line.strip("# ")), ""
-                )
                 message = f"Fix: {title[:68]}\n\nAccepted by the gate of run {self.run_id}.\n"
                 self.repository.create_branch(branch, tree, base, message)
         except (OSError, AgentError) as error:

@@ -186,7 +186,7 @@ def _check_publish(output: Path | None, branch: str | None, repository: Reposito
     if output is not None and (output.is_dir() or not os.access(output.parent, os.W_OK)):
         raise UsageError(f"--output {output}: not a file that can be written")
     if branch is not None:
-        repository.check_branch_name(branch)
+        repository.check_branch(branch)
 
 
 def new_run_id() -> str:
