@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.cli.signals import run_async
 from agent.cli.text import printable
 from agent.errors import UsageError
 from agent.types import Task
@@ -69,6 +68,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    from agent.cli.signals import run_async
     from agent.events import EventLog, secret_values
     from agent.git import Repository
     from agent.progress import open_view

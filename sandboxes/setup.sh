@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Make what is missing on this machine: .venv with the agent in it, and, where this user may, a running Docker engine.
+# Says exactly what to install where it may not. Safe to run again; then it does nothing but check.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 3; }
+may_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+install_packages() {
+    say "installing $*"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } \
+        >"$log" 2>&1 || { tail -n 20 "$log" >&2; fail "apt-get could not install: $*"; }
+}
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# --- git, Python and the virtual environment
+python=""
+find_python() {
+    for candidate in python3.13 python3.12 python3.11 python3; do
+        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            python=$candidate
+            return 0
+        fi
+    done
+    return 1
+}
+if ! find_python; then
+    if may_install; then install_packages python3 python3-venv; fi
+    find_python || fail "Python 3.11 or newer with venv is needed: install python3.11 and python3.11-venv"
+fi
+if ! command -v git >/dev/null; then
+    may_install || fail "git is needed: install it with your package manager"
+    install_packages git
+fi
+wanted=$(sha256sum pyproject.toml | cut -d' ' -f1)
+if [ ! -f .venv/installed ] || [ "$(cat .venv/installed)" != "$wanted" ]; then
+    say "installing the agent into .venv"
+    "$python" -m venv .venv
+    .venv/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]' >"$log" 2>&1 \
+        || { tail -n 20 "$log" >&2; fail "pip could not install the agent into .venv"; }
+    printf '%s' "$wanted" >.venv/installed
+fi
+
+# --- the Docker engine
+engine_answers() {
+    .venv/bin/python -c 'import docker; docker.from_env(timeout=10).ping()' 2>"$log"
+}
+if ! engine_answers; then
+    if [ -n "${DOCKER_HOST:-}" ]; then
+        fail "no Docker engine answers at DOCKER_HOST: start it, or unset DOCKER_HOST"
+    fi
+    if grep -q 'PermissionError\|Permission denied' "$log"; then
+        fail "this user may not use Docker: run 'sudo usermod -aG docker $(id -un)' and log in again"
+    fi
+    if ! command -v dockerd >/dev/null; then
+        may_install || fail "Docker is needed: install it (https://docs.docker.com/engine/install/) and start it"
+        install_packages docker.io iptables
+    fi
+    [ "$(id -u)" = 0 ] || fail "the Docker engine is not running: start it with 'sudo systemctl start docker'"
+    say "starting the Docker engine"
+    if [ -d /run/systemd/system ]; then
+        systemctl start docker || fail "the Docker engine did not start: see 'journalctl -u docker'"
+    else
+        setsid nohup dockerd >/var/log/dockerd.log 2>&1 </dev/null &
+    fi
+    for _ in $(seq 60); do
+        if engine_answers; then break; fi
+        sleep 1
+    done
+    engine_answers || { tail -n 5 /var/log/dockerd.log >&2 2>/dev/null; fail "the Docker engine did not start"; }
+fi
+# Where no registry can be reached, the base image is made of distribution packages: that needs debootstrap.
+if may_install && ! command -v debootstrap >/dev/null; then
+    install_packages debootstrap
+fi

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# All checks: style, types, import rules, and every test, those with a Docker engine too. Further arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+sandboxes/setup.sh
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+.venv/bin/mypy
+.venv/bin/lint-imports
+.venv/bin/python -m pytest "$@"

@@ -1,0 +1,87 @@
+"""The event log: what is on disk after any fault, and what never gets there."""
+
+import json
+
+import pytest
+
+from agent.errors import UsageError
+from agent.events import (
+    EventLog,
+    ModelReplied,
+    Note,
+    ToolReturned,
+    UserSaid,
+    encode,
+    read_events,
+    redact,
+    secret_values,
+)
+from agent.types import ToolCall, Usage
+
+REPLY = ModelReplied(
+    1,
+    1,
+    "thinking",
+    (ToolCall("c1", "shell", {"command": "ls"}),),
+    Usage(1, 10, 5, 3, 2),
+    None,
+    "tool_use",
+    0.5,
+    {"anthropic": [{"type": "thinking", "signature": "abc"}]},
+)
+
+
+def test_a_log_reads_back_as_it_was_written(tmp_path):
+    log = EventLog(tmp_path / "events.jsonl")
+    for event in (UserSaid(1, "héllo \udcff \x1b[31m"), REPLY, Note("careful", "warning")):
+        log.append(event)
+    back = [event for _, event in read_events(log.path)]
+    assert back == log.events
+    assert encode(back[1]) == encode(REPLY)
+
+
+def test_every_line_is_numbered_dated_and_versioned(tmp_path):
+    log = EventLog(tmp_path / "events.jsonl")
+    log.append(Note("a"))
+    log.append(Note("b"))
+    lines = [json.loads(line) for line in log.path.read_text().splitlines()]
+    assert [line["n"] for line in lines] == [0, 1]
+    assert all(line["v"] == 1 and line["at"].endswith("+00:00") and line["type"] == "note" for line in lines)
+
+
+def test_a_line_torn_by_a_kill_is_passed_over_and_a_broken_one_in_the_middle_is_not(tmp_path):
+    log = EventLog(tmp_path / "events.jsonl")
+    log.append(Note("a"))
+    log.append(Note("b"))
+    whole = log.path.read_bytes()
+    log.path.write_bytes(whole[:-10])
+    assert [event for _, event in read_events(log.path)] == [Note("a")]
+    log.path.write_bytes(whole[5:])
+    with pytest.raises(UsageError, match="line 1"):
+        list(read_events(log.path))
+
+
+def test_another_version_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"v": 2, "type": "note", "text": "a"}\n{"v": 2}\n')
+    with pytest.raises(UsageError, match="version 2"):
+        list(read_events(path))
+
+
+def test_secrets_reach_neither_the_file_nor_the_listeners_nor_the_conversation(tmp_path):
+    secrets = secret_values({"ANTHROPIC_API_KEY": "sk-live-12345678", "PATH": "/usr/bin", "SHORT_KEY": "abc"})
+    assert secrets == ["sk-live-12345678"]
+    heard = []
+    log = EventLog(tmp_path / "events.jsonl", secrets, [heard.append])
+    log.append(
+        ToolReturned(
+            1, 1, "c1", "shell", "key=sk-live-12345678", False, 0.1, {"out": ["sk-live-12345678"], "n": 1}
+        )
+    )
+    assert "sk-live" not in log.path.read_text() + json.dumps(heard) + repr(log.events)
+    assert heard[0]["data"] == {"out": ["[secret]"], "n": 1}
+
+
+def test_redaction_takes_the_longest_secret_first():
+    secrets = secret_values({"A_TOKEN": "abcdefgh", "B_TOKEN": "abcdefgh-longer"})
+    assert redact("x abcdefgh-longer y", secrets) == "x [secret] y"
