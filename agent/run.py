@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,10 +91,8 @@ class Run:
 
     async def _steps(self, scratch: Path) -> RunEnding:
         start = await self._prepare(scratch / "base.tar")
-        named = self.task.fail_to_pass
-        passing = [test for test in named if start.baseline.outcomes.get(test) == "passed"]
-        if passing and self.task.test_patch is None:
-            return RunEnding("not_reproduced", error=f"passes on the base commit: {', '.join(passing)}")
+        if self.task.test_patch is None and (fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)):
+            return RunEnding("not_reproduced", error=fault)
         deadline = anyio.current_time() + self.settings.minutes * 60
         rejections: list[Rejection] = []
         for number in range(1, self.settings.attempts + 1):
@@ -258,6 +257,19 @@ class Run:
             self.log.append(events.ModelRetried(number, reason, wait))
 
         return note
+
+
+def _not_red(named: Sequence[str], baseline: Mapping[str, str]) -> str | None:
+    """Why the tests that the user named do not show the bug on the base commit, if they do not."""
+    passing = [test for test in named if baseline.get(test) == "passed"]
+    if passing:
+        return f"passes on the base commit: {', '.join(passing)}"
+    # A file that does not even load stands in the baseline itself, and its tests do not.
+    unknown = [test for test in named if test not in baseline and test.split("::")[0] not in baseline]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], baseline, 1, 0)
+        return f"no such test on the base commit: {unknown[0]}" + (f"; the nearest is {near[0]}" if near else "")
+    return None
 
 
 def _unsolved(rejections: Sequence[Rejection]) -> RunEnding:

@@ -1,0 +1,174 @@
+"""`agent fix` from the command line, on a real engine: what it answers, and what it leaves alone."""
+
+import json
+import subprocess
+
+import pytest
+
+from tests.docker.project import (
+    ABOVE,
+    FIX,
+    SUBMIT,
+    agent,
+    call,
+    command,
+    environment,
+    fix,
+    git,
+    make_project,
+    script,
+    state,
+)
+
+pytestmark = pytest.mark.docker
+
+
+def test_a_fix_is_accepted_and_the_repository_is_left_alone(tmp_path):
+    repo = make_project(tmp_path)
+    (repo / "calc.py").write_text((repo / "calc.py").read_text() + "# the user's own unfinished work\n")
+    before = state(repo)
+    model = script(tmp_path, [[call("run_tests", ids=[ABOVE])], [FIX, call("run_tests")], [SUBMIT]])
+    code, result, stderr = fix(
+        tmp_path, model, "--fail-to-pass", ABOVE, "--output", str(tmp_path / "out.diff")
+    )
+    assert (code, result["status"]) == (0, "accepted"), result
+    assert state(repo) == before
+    assert "uncommitted" in stderr
+    assert "\x1b" not in stderr  # plain lines where there is no terminal
+    (attempt,) = result["attempts"]
+    assert all(check["passed"] for check in attempt["verdict"]["checks"])
+    assert {"applies", "red", "green", "pass_to_pass"} <= {c["name"] for c in attempt["verdict"]["checks"]}
+    assert attempt["root_cause"].startswith("calc.py:5")
+    assert (attempt["turns"], result["tool_calls"]["total"], result["cost_usd"]) == (3, 4, 0)
+    git(repo, "stash", "-q")
+    git(repo, "apply", str(tmp_path / "out.diff"))
+    assert "return high" in (repo / "calc.py").read_text()
+
+    folder = tmp_path / "home" / "runs" / result["run_id"]
+    assert (folder / "patch.diff").read_bytes() == (tmp_path / "out.diff").read_bytes()
+    assert json.loads((folder / "result.json").read_text()) == result
+    proof = json.loads((folder / "proof.json").read_text())
+    assert proof["base"] == result["base"]
+    assert (proof["before"][ABOVE], proof["after"][ABOVE]) == ("failed", "passed")
+    assert result["run_id"] in agent(tmp_path, "runs").stdout
+    shown = agent(tmp_path, "show", result["run_id"]).stdout
+    assert "edit_file" in shown
+    assert "accepted" in shown
+
+
+def test_a_rejected_patch_is_dropped_and_the_next_attempt_starts_clean(tmp_path):
+    repo = make_project(tmp_path)
+    bad = call(
+        "edit_file", path="calc.py", old="    if value < low:\n        return low\n", new="    # marker-7\n"
+    )
+    look = call("shell", command="grep -c marker-7 calc.py; git status --porcelain")
+    model = script(tmp_path, [[bad], [SUBMIT]], [[look], [FIX], [SUBMIT]])
+    code, result, _ = fix(tmp_path, model, "--fail-to-pass", ABOVE, "--branch", "fix/clamp")
+    assert (code, result["status"], result["branch"]) == (0, "accepted", "fix/clamp"), result
+    first, second = result["attempts"]
+    failed = {check["name"] for check in first["verdict"]["checks"] if not check["passed"]}
+    assert failed & {"green", "pass_to_pass"}
+    assert second["verdict"]["accepted"]
+    events = [
+        json.loads(line)
+        for line in (tmp_path / "home" / "runs" / result["run_id"] / "events.jsonl").read_text().splitlines()
+    ]
+    told = next(e["text"] for e in events if e["type"] == "user_said" and e["attempt"] == 2)
+    assert "test_above" in told
+    assert "marker-7" not in told
+    looked = next(e for e in events if e["type"] == "tool_returned" and e["attempt"] == 2)
+    assert looked["data"]["output"].strip() == "0"
+    assert (
+        git(repo, "log", "--format=%p %s", "-1", "fix/clamp").split()[0]
+        == git(repo, "rev-parse", "--short", "main").strip()
+    )
+    assert git(repo, "status", "--porcelain") == ""
+    assert git(repo, "branch", "--show-current").strip() == "main"
+
+
+def test_without_a_named_test_the_patch_must_bring_one_that_was_red(tmp_path):
+    make_project(tmp_path, red=False)
+    new_test = call(
+        "write_file",
+        path="tests/test_above.py",
+        content="from calc import clamp\n\n\ndef test_above():\n    assert clamp(5, 1, 3) == 3\n",
+    )
+    green_test = call(
+        "write_file", path="tests/test_above.py", content="def test_above():\n    assert 1 == 1\n"
+    )
+    model = script(tmp_path, [[FIX], [SUBMIT]], [[FIX, green_test], [SUBMIT]], [[FIX, new_test], [SUBMIT]])
+    code, result, _ = fix(tmp_path, model)
+    assert (code, result["status"]) == (0, "accepted"), result
+    none, green, red = (attempt["verdict"] for attempt in result["attempts"])
+    for verdict in (none, green):
+        assert [check["name"] for check in verdict["checks"] if not check["passed"]] == ["red"]
+    assert red["accepted"]
+
+
+def test_what_is_not_broken_is_said_before_any_money_is_spent(tmp_path):
+    make_project(tmp_path)
+    model = script(tmp_path, [[SUBMIT]])
+    code, result, _ = fix(tmp_path, model, "--fail-to-pass", "tests/test_calc.py::test_mean")
+    assert (code, result["status"], result["attempts"]) == (1, "not_reproduced", [])
+    code, result, _ = fix(tmp_path, model, "--fail-to-pass", "tests/test_calc.py::test_meen")
+    assert (code, result["status"], result["attempts"]) == (1, "not_reproduced", [])
+    assert "test_mean" in result["error"]  # the nearest id there is
+
+
+def test_limits_end_a_run_with_their_own_exit_code(tmp_path):
+    make_project(tmp_path)
+    model = script(tmp_path, [[call("shell", command="true")]] * 5)
+    code, result, _ = fix(tmp_path, model, "--fail-to-pass", ABOVE, "--turns", "3", "--attempts", "2")
+    assert (code, result["status"]) == (4, "limit")
+    assert [attempt["turns"] for attempt in result["attempts"]] == [3, 3]
+    slow = script(tmp_path, [[call("shell", command="sleep 300", timeout=300)]])
+    code, result, _ = fix(tmp_path, slow, "--fail-to-pass", ABOVE, "--minutes", "0.05")
+    assert (code, result["status"], len(result["attempts"])) == (4, "limit", 1)
+
+
+def test_a_change_that_was_not_submitted_is_judged_all_the_same(tmp_path):
+    make_project(tmp_path)
+    code, result, _ = fix(tmp_path, script(tmp_path, [[FIX]]), "--fail-to-pass", ABOVE, "--attempts", "1")
+    assert (code, result["status"]) == (0, "accepted"), result
+
+
+def test_the_event_stream_is_json_lines_that_end_with_the_result(tmp_path):
+    make_project(tmp_path)
+    model = script(tmp_path, [[FIX], [SUBMIT]])
+    done = agent(
+        tmp_path,
+        *[
+            "fix",
+            "--repo",
+            "repo",
+            "--issue",
+            "issue.md",
+            "--model",
+            model,
+            "--fail-to-pass",
+            ABOVE,
+            "--stream-json",
+        ],
+    )
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert [event["n"] for event in events] == list(range(len(events)))
+    assert events[-1]["type"] == "run_ended"
+    assert events[-1]["result"]["status"] == "accepted"
+
+
+def test_the_embedded_model_repairs_it_from_standard_input_without_a_key(tmp_path):
+    make_project(tmp_path)
+    done = subprocess.run(
+        command("fix", "--repo", str(tmp_path / "repo"), "--issue", "-", "--fail-to-pass", ABOVE),
+        input="clamp() is wrong above the range",
+        capture_output=True,
+        text=True,
+        env=environment(tmp_path),
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "local/repair" in done.stderr
+    assert ABOVE in done.stdout
+    assert "cost: 0.0000 USD" in done.stdout
+    assert "git -C" in done.stdout

@@ -1,0 +1,97 @@
+"""Ctrl-C, SIGTERM and `kill -9`: nothing of a run is left, and the repository is untouched."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.docker.project import ABOVE, agent, call, command, environment, make_project, script, state
+
+pytestmark = pytest.mark.docker
+
+MOMENTS = ["setup", "baseline", "attempt", "gate"]
+
+
+def ours(kind: str, run_id: str) -> list[str]:
+    what = {
+        "containers": ["ps", "-aq"],
+        "volumes": ["volume", "ls", "-q"],
+        "networks": ["network", "ls", "-q"],
+    }
+    listed = subprocess.run(
+        ["docker", *what[kind], "--filter", f"label=assay.run={run_id}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return listed.stdout.split()
+
+
+def left(run_id: str) -> list[str]:
+    return [one for kind in ("containers", "volumes", "networks") for one in ours(kind, run_id)]
+
+
+def start(folder, moment: str) -> tuple[subprocess.Popen[str], str]:
+    """A run, stopped for us in the middle of the phase that is asked for; with its id."""
+    from tests.docker.project import FIX, SUBMIT
+
+    replies = [[call("shell", command="sleep 60", timeout=100)]] if moment == "attempt" else [[FIX], [SUBMIT]]
+    process = subprocess.Popen(
+        command(
+            *["fix", "--repo", "repo", "--issue", "issue.md", "--model", script(folder, replies)],
+            *["--fail-to-pass", ABOVE, "--stream-json"],
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment(folder),
+        cwd=folder,
+    )
+    assert process.stdout is not None
+    run_id = ""
+    for line in process.stdout:
+        event = json.loads(line)
+        run_id = event.get("run_id", run_id)
+        in_tool = event["type"] == "tool_started"
+        if (
+            event["type"] == "phase_started"
+            and event["phase"] == moment
+            and moment != "attempt"
+            or in_tool
+            and (moment == "attempt")
+        ):
+            break
+    time.sleep(0.4)  # into the phase, not before it
+    return process, run_id
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_kill_9_then_doctor_leaves_nothing(tmp_path, moment):
+    repo = make_project(tmp_path)
+    before = state(repo)
+    process, run_id = start(tmp_path, moment)
+    process.kill()
+    process.wait()
+    done = agent(tmp_path, "doctor")
+    assert done.returncode == 0, done.stdout
+    assert left(run_id) == []
+    assert state(repo) == before
+    assert run_id in agent(tmp_path, "runs").stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["baseline", "attempt"])
+def test_an_interrupted_run_cleans_up_after_itself(tmp_path, moment, number):
+    repo = make_project(tmp_path)
+    before = state(repo)
+    process, run_id = start(tmp_path, moment)
+    process.send_signal(number)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads(rest.splitlines()[-1])["result"]["status"] == "interrupted"
+    result = json.loads((tmp_path / "home" / "runs" / run_id / "result.json").read_text())
+    assert result["status"] == "interrupted"
+    assert left(run_id) == []
+    assert state(repo) == before
