@@ -1,0 +1,289 @@
+"""`anthropic/…` over the real SDK against a Messages API on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+import pytest
+
+from agent.errors import ModelError, UsageError
+from agent.models import anthropic as anthropic_model
+from agent.models.registry import open_model
+from agent.types import Message, Reply, ToolResult, ToolSpec, Usage
+from tests.loopback.anthropic_server import KEY, Answer, AnthropicServer, Fault
+
+TOOLS = [
+    ToolSpec("shell", "Run a command.", {"type": "object", "properties": {"command": {"type": "string"}}}),
+    ToolSpec("diff", "Show the change.", {"type": "object", "properties": {}}),
+]
+ASK = [Message("user", "Mend it.")]
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anthropic_model, "FIRST_WAIT_SECONDS", 0.001)
+
+
+def ask(
+    server: AnthropicServer,
+    monkeypatch: pytest.MonkeyPatch,
+    messages: Sequence[Message] = ASK,
+    *,
+    spec: str = "anthropic/claude-sonnet-5",
+    retries: list[tuple[int, str, float]] | None = None,
+) -> Reply:
+    retries = [] if retries is None else retries
+    for name, value in server.environ.items():
+        monkeypatch.setenv(name, value)
+
+    async def run() -> Reply:
+        model = open_model(spec, on_retry=lambda *seen: retries.append(seen))
+        try:
+            return await model.reply("You mend bugs.", messages, TOOLS)
+        finally:
+            await model.close()
+
+    return anyio.run(run)
+
+
+def answered(reply: Reply, *texts: str) -> list[Message]:
+    """The conversation after `reply`, its calls answered by `texts`."""
+    results = tuple(ToolResult(c.id, c.name, text) for c, text in zip(reply.tool_calls, texts, strict=True))
+    said = Message("assistant", reply.text, reply.tool_calls, provider_data=reply.provider_data)
+    return [*ASK, said, Message("user", tool_results=results)]
+
+
+def test_text_and_parallel_tool_calls_arrive_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = [("shell", {"command": "printf 'ä€😀\\n' | rev"}), ("diff", {})]
+    with AnthropicServer([Answer("Let me look — 😀.", calls)]) as server:
+        reply = ask(server, monkeypatch)
+    assert reply.text == "Let me look — 😀."
+    assert [(c.name, c.arguments) for c in reply.tool_calls] == calls
+    assert len({c.id for c in reply.tool_calls}) == 2
+    assert reply.stop == "tool_use"
+    assert reply.cost_usd is None
+
+
+def test_usage_counts_each_token_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"input_tokens": 11, "cache_read_input_tokens": 2000, "cache_creation_input_tokens": 300}
+    with AnthropicServer([Answer("Hi.", usage={**counts, "output_tokens": 42})]) as server:
+        reply = ask(server, monkeypatch)
+    assert reply.usage == Usage(requests=1, input=11, output=42, cache_read=2000, cache_write=300)
+
+
+def test_thinking_comes_back_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The server refuses a second request whose thinking blocks differ from those that it sent.
+    first = Answer("On it.", [("shell", {"command": "ls"})], thinking="Where is it? …", redacted="b64==")
+    with AnthropicServer([first, Answer("Done.")]) as server:
+        reply = ask(server, monkeypatch, spec="anthropic/claude-sonnet-5:high")
+        ask(server, monkeypatch, answered(reply, "a.py"), spec="anthropic/claude-sonnet-5:high")
+    kinds = [block["type"] for block in server.requests[1]["messages"][1]["content"]]
+    assert kinds == ["thinking", "redacted_thinking", "text", "tool_use"]
+    assert server.requests[0]["thinking"] == {"type": "adaptive"}
+    assert server.requests[0]["output_config"] == {"effort": "high"}
+
+
+def test_thinking_of_another_model_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Answer("On it.", [("diff", {})], thinking="Hm.")
+    with AnthropicServer([first]) as server:
+        reply = ask(server, monkeypatch)
+    with AnthropicServer([Answer("Done.")]) as server:
+        ask(server, monkeypatch, answered(reply, "+1"), spec="anthropic/claude-opus-5")
+    kinds = [block["type"] for block in server.requests[0]["messages"][1]["content"]]
+    assert kinds == ["text", "tool_use"]
+
+
+def test_thinking_off_and_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    with AnthropicServer([Answer("Hi."), Answer("Hi.")]) as server:
+        ask(server, monkeypatch, spec="anthropic/claude-sonnet-5:off")
+        ask(server, monkeypatch)
+    assert server.requests[0]["thinking"] == {"type": "disabled"}
+    assert not {"thinking", "output_config"} & server.requests[1].keys()
+
+
+def test_a_later_request_reads_the_earlier_ones_from_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 30 results in one turn are more blocks than the cache looks back over by itself.
+    many = [("shell", {"command": f"echo {n}"}) for n in range(30)]
+    with AnthropicServer([Answer("", many), Answer("Done.")]) as server:
+        first = ask(server, monkeypatch)
+        second = ask(server, monkeypatch, answered(first, *map(str, range(30))))
+    assert first.usage.cache_read == 0
+    assert second.usage.cache_read == first.usage.cache_write > 0
+    assert first.usage.input == second.usage.input == 0
+
+
+def test_a_missing_or_empty_output_is_still_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = [("shell", {"command": "true"}), ("shell", {"command": "printf '\\xff'"})]
+    with AnthropicServer([Answer("", calls), Answer("Done.")]) as server:
+        reply = ask(server, monkeypatch)
+        ask(server, monkeypatch, answered(reply, " \n", "\udcff"))
+    results = server.requests[1]["messages"][2]["content"]
+    assert [block["content"] for block in results] == ["(no output)", "�"]
+
+
+@pytest.mark.parametrize("raw", ['{"command": "ls', "[1, 2]", '{"n": NaN}', '{"s": "\\ud800"}', "rm -rf"])
+def test_arguments_that_are_no_json_object_can_be_answered(raw: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with AnthropicServer([Answer("", [("shell", raw)]), Answer("Done.")]) as server:
+        reply = ask(server, monkeypatch)
+        assert reply.tool_calls[0].arguments == {"__invalid_json__": raw}
+        assert ask(server, monkeypatch, answered(reply, "not valid JSON")).stop == "end"
+
+
+def test_an_answer_cut_by_its_length_keeps_no_half_tool_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = Answer("", [("diff", {}), ("shell", '{"command": "rm')], stop="max_tokens")
+    begun = Answer("", [("shell", "")], stop="model_context_window_exceeded")
+    with AnthropicServer([cut, begun]) as server:
+        reply, other = ask(server, monkeypatch), ask(server, monkeypatch)
+    assert (reply.stop, other.stop) == ("length", "length")
+    assert [c.arguments for c in reply.tool_calls] == [{}, {"__invalid_json__": '{"command": "rm'}]
+    assert other.tool_calls[0].arguments == {"__invalid_json__": ""}
+
+
+def test_an_answer_of_nothing_but_thinking_can_be_continued(monkeypatch: pytest.MonkeyPatch) -> None:
+    with AnthropicServer([Answer(thinking="Hm …", stop="max_tokens"), Answer("Done.")]) as server:
+        reply = ask(server, monkeypatch)
+        said = Message("assistant", reply.text, provider_data=reply.provider_data)
+        ask(server, monkeypatch, [*ASK, said, Message("user", "Go on.")])
+    assert [m["role"] for m in server.requests[1]["messages"]] == ["user"]
+
+
+def test_a_refusal_says_why_and_leaves_nothing_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = Answer("I", [("shell", {"command": "ls"})], stop="refusal", explanation="It could do harm.")
+    with AnthropicServer([begun]) as server:
+        reply = ask(server, monkeypatch)
+    assert (reply.stop, reply.tool_calls, reply.provider_data) == ("refusal", (), None)
+    assert "It could do harm." in reply.text
+
+
+def test_a_paused_turn_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    with AnthropicServer([Answer("First", stop="pause_turn"), Answer("second.")]) as server:
+        reply = ask(server, monkeypatch)
+    assert reply.text == "First\nsecond."
+    assert (reply.stop, reply.usage.requests) == ("end", 2)
+    assert server.requests[1]["messages"][-1] == {
+        "role": "assistant",
+        "content": [{"type": "text", "text": "First"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (
+            Fault(429, "rate_limit_error", "Slow down", {"retry-after-ms": "1"}),
+            "HTTP 429 rate_limit_error: Slow",
+        ),
+        (Fault(529), "HTTP 529 overloaded_error"),
+        (Fault(503, page="<html>\x1b[31mbad gateway</html>"), "HTTP 503"),
+        (Fault(500, "api_error", "Internal"), "HTTP 500 api_error"),
+        (Fault(after=5), "overloaded_error in mid-answer"),
+        (Fault(then="end"), "the answer broke off"),
+        (Fault(then="end", after=0), "the answer broke off"),
+        (Fault(then="garbage"), "not readable"),
+        (Fault(then="reset"), "no answer from 127.0.0.1"),
+        (Fault(then="reset", after=0), "no answer from 127.0.0.1"),
+    ],
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
+)
+def test_a_transient_fault_is_retried_and_noted(
+    fault: Fault, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retries: list[tuple[int, str, float]] = []
+    with AnthropicServer([fault, Answer("Done.")]) as server:
+        reply = ask(server, monkeypatch, retries=retries)
+    assert (reply.text, reply.usage.requests) == ("Done.", 1)
+    [(number, said, wait)] = retries
+    assert number == 1 and wait >= 0
+    assert reason in said and said.isprintable()
+
+
+def test_silence_is_a_transient_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anthropic_model, "READ_SECONDS", 0.2)
+    with AnthropicServer([Fault(then="hang"), Answer("Done.")]) as server:
+        assert ask(server, monkeypatch).text == "Done."
+        assert server.hung_up.wait(10)
+
+
+def test_pings_alone_keep_no_request_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anthropic_model, "REQUEST_SECONDS", 0.5)
+    with AnthropicServer([Fault(then="drip"), Answer("Done.")]) as server:
+        assert ask(server, monkeypatch).text == "Done."
+        assert server.hung_up.wait(10)
+
+
+def test_retry_after_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    retries: list[tuple[int, str, float]] = []
+    limit = Fault(429, "rate_limit_error", "Slow down", {"retry-after": "0.25"})
+    with AnthropicServer([limit, Answer("Done.")]) as server:
+        ask(server, monkeypatch, retries=retries)
+    assert retries[0][2] == 0.25
+
+
+def test_a_wait_beyond_the_bound_ends_the_call_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = Fault(429, "rate_limit_error", "Daily limit", {"retry-after": "86400"})
+    with AnthropicServer([limit]) as server, pytest.raises(ModelError, match="asks to wait 86400 s"):
+        ask(server, monkeypatch)
+
+
+def test_retries_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = [Fault(529)] * anthropic_model.TRIES
+    with AnthropicServer(faults) as server, pytest.raises(ModelError, match=r"overloaded_error.*gave up"):
+        ask(server, monkeypatch)
+    assert len(server.requests) == anthropic_model.TRIES
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (Fault(400, "invalid_request_error", "max_tokens: 32000 > 8192"), "max_tokens: 32000 > 8192"),
+        (Fault(401, "authentication_error", f"bad key {KEY}"), "check ANTHROPIC_API_KEY"),
+        (Fault(402, "billing_error", "no credit"), "billing"),
+        (Fault(403, "permission_error", "not yours"), "not yours"),
+        (Fault(404, "not_found_error", "model: claude-nine"), "check the model's name"),
+        (Fault(413, "request_too_large", "32 MB"), "too large"),
+        (Fault(429, "rate_limit_error", "No credit", {"x-should-retry": "false"}), "No credit"),
+        (Fault(kind="invalid_request_error", message="Prompt is bad\nvery"), "Prompt is bad very"),
+    ],
+    ids=lambda value: str(value.status) if isinstance(value, Fault) else "",
+)
+def test_a_fault_for_good_is_one_line_at_once(
+    fault: Fault, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with AnthropicServer([fault]) as server, pytest.raises(ModelError) as caught:
+        ask(server, monkeypatch)
+    message = str(caught.value)
+    assert says in message and message.startswith("anthropic/claude-sonnet-5: ")
+    assert message.isprintable() and len(message) < 500
+    assert KEY not in message
+    assert len(server.requests) == 1
+
+
+def test_a_base_url_that_cannot_work_is_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    with AnthropicServer([]) as server:
+        good = server.environ
+    monkeypatch.setattr(AnthropicServer, "environ", {**good, "ANTHROPIC_BASE_URL": "api.example"})
+    with pytest.raises(ModelError, match="check ANTHROPIC_BASE_URL"):
+        ask(server, monkeypatch)
+    monkeypatch.setattr(AnthropicServer, "environ", {**good, "ANTHROPIC_BASE_URL": "http://[::1"})
+    with pytest.raises(UsageError, match="ANTHROPIC_BASE_URL is not a URL"):
+        ask(server, monkeypatch)
+
+
+@pytest.mark.parametrize("after", [0, 4], ids=["before the first event", "in mid-answer"])
+def test_cancelling_closes_the_connection(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        model = open_model("anthropic/claude-sonnet-5")
+        async with anyio.create_task_group() as group:
+            group.start_soon(model.reply, "", ASK, TOOLS)
+            while not server.requests:  # noqa: ASYNC110 - the server lives in a thread
+                await anyio.sleep(0.01)
+            group.cancel_scope.cancel()
+        # The model is still open: it is the call's own connection that has gone.
+        assert await anyio.to_thread.run_sync(server.hung_up.wait, 10)
+        await model.close()
+
+    with AnthropicServer([Fault(then="hang", after=after)]) as server:
+        for name, value in server.environ.items():
+            monkeypatch.setenv(name, value)
+        anyio.run(run)

@@ -1,0 +1,106 @@
+"""Model specs, and what a user hears who gets one wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from agent.errors import UsageError
+from agent.models.registry import ModelSpec, default_spec, open_model, parse_spec
+
+SECRET = "a-key-of-nobody"
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("anthropic/claude-sonnet-5", ModelSpec("anthropic", "claude-sonnet-5")),
+        ("anthropic/claude-opus-5:high", ModelSpec("anthropic", "claude-opus-5", "high")),
+        ("openai/org/name", ModelSpec("openai", "org/name")),
+        ("local/repair", ModelSpec("local", "repair")),
+        ("scripted/a:b.jsonl", ModelSpec("scripted", "a:b.jsonl")),
+        ("scripted//tmp/script.jsonl", ModelSpec("scripted", "/tmp/script.jsonl")),
+    ],
+)
+def test_a_spec_is_read(text: str, spec: ModelSpec) -> None:
+    assert parse_spec(text) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("antropic/claude-sonnet-5", "did you mean anthropic?"),
+        ("mistral/large", "known are anthropic, google, local, openai, scripted"),
+        ("claude-sonnet-5", "write anthropic/claude-sonnet-5"),
+        ("repair", "write provider/model"),
+        ("", "write provider/model"),
+        ("anthropic/", "no model is named"),
+        ("anthropic/claude-sonnet-5:huge", "known are off, low, medium, high, max"),
+        ("local/magic", "local/repair"),
+        ("local/repair:high", "without a thinking level"),
+    ],
+)
+def test_a_wrong_spec_names_the_fault_and_the_mend(text: str, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_spec(text)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def no_keys(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
+    return monkeypatch
+
+
+def test_a_missing_key_names_its_variable(no_keys: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="ANTHROPIC_API_KEY"):
+        open_model("anthropic/claude-sonnet-5")
+
+
+@pytest.mark.parametrize("key", [f"{SECRET}\n", f"{SECRET} ", f"“{SECRET}”"])
+def test_a_key_that_no_header_can_hold_is_named_and_not_shown(key: str, no_keys: pytest.MonkeyPatch) -> None:
+    no_keys.setenv("ANTHROPIC_API_KEY", key)
+    with pytest.raises(UsageError, match="ANTHROPIC_API_KEY") as caught:
+        open_model("anthropic/claude-sonnet-5")
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("spec", ["google/gemini-3.5-flash", "openai/gpt-5.5"])
+def test_a_provider_to_come_says_so(spec: str) -> None:
+    with pytest.raises(UsageError, match="not there yet"):
+        open_model(spec)
+
+
+def test_the_default_follows_the_key() -> None:
+    assert default_spec({"ANTHROPIC_API_KEY": SECRET})[0].startswith("anthropic/claude-")
+    assert default_spec({"ANTHROPIC_AUTH_TOKEN": SECRET})[0].startswith("anthropic/claude-")
+    for environ in ({}, {"ANTHROPIC_API_KEY": ""}):
+        spec, reason = default_spec(environ)
+        assert spec == "local/repair"
+        assert "no key is set" in reason
+    assert SECRET not in default_spec({"ANTHROPIC_API_KEY": SECRET})[1]
+
+
+def test_the_default_is_a_model_that_the_sdk_knows() -> None:
+    from anthropic.types import ModelParam
+
+    name = parse_spec(default_spec({"ANTHROPIC_API_KEY": SECRET})[0]).name
+    assert name in get_args(get_args(ModelParam)[0])
+
+
+def test_no_sdk_is_loaded_before_a_model_answers(tmp_path: Path) -> None:
+    code = (
+        "import sys; from agent.models.registry import open_model; open_model('anthropic/claude-sonnet-5');"
+        "print([m for m in ('anthropic', 'httpx2', 'tenacity') if m in sys.modules])"
+    )
+    environ = {"ANTHROPIC_API_KEY": SECRET}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]", done.stderr
