@@ -26,10 +26,9 @@ from agent.types import Status, Task, Verdict, issue_title
 from sandboxes import Limits, SandboxDied, SandboxError
 
 if TYPE_CHECKING:
-    from sandboxes.docker import Docker, Environment
-
     from agent.gate import Baseline
     from agent.git import Repository
+    from sandboxes.docker import Docker, Environment
 
 TOOLS = Path(__file__).parent.parent / "tools"
 
@@ -91,7 +90,9 @@ class Run:
 
     async def _steps(self, scratch: Path) -> RunEnding:
         start = await self._prepare(scratch / "base.tar")
-        if self.task.test_patch is None and (fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)):
+        if self.task.test_patch is None and (
+            fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)
+        ):
             return RunEnding("not_reproduced", error=fault)
         deadline = anyio.current_time() + self.settings.minutes * 60
         rejections: list[Rejection] = []
@@ -115,9 +116,8 @@ class Run:
 
     async def _prepare(self, tar: Path) -> Start:
         """The environment of the repository at the base commit, and the outcomes of its tests there."""
-        from sandboxes.docker import Docker
-
         from agent.gate import take_baseline
+        from sandboxes.docker import Docker
 
         self.log.append(events.PhaseStarted("setup"))
         started = time.monotonic()
@@ -268,7 +268,9 @@ def _not_red(named: Sequence[str], baseline: Mapping[str, str]) -> str | None:
     unknown = [test for test in named if test not in baseline and test.split("::")[0] not in baseline]
     if unknown:
         near = difflib.get_close_matches(unknown[0], baseline, 1, 0)
-        return f"no such test on the base commit: {unknown[0]}" + (f"; the nearest is {near[0]}" if near else "")
+        return f"no such test on the base commit: {unknown[0]}" + (
+            f"; the nearest is {near[0]}" if near else ""
+        )
     return None
 
 

@@ -7,7 +7,18 @@ import time
 
 import pytest
 
-from tests.docker.project import ABOVE, agent, call, command, environment, make_project, script, state
+from tests.docker.project import (
+    ABOVE,
+    FIX,
+    SUBMIT,
+    agent,
+    call,
+    command,
+    environment,
+    make_project,
+    script,
+    state,
+)
 
 pytestmark = pytest.mark.docker
 
@@ -35,8 +46,6 @@ def left(run_id: str) -> list[str]:
 
 def start(folder, moment: str) -> tuple[subprocess.Popen[str], str]:
     """A run, stopped for us in the middle of the phase that is asked for; with its id."""
-    from tests.docker.project import FIX, SUBMIT
-
     replies = [[call("shell", command="sleep 60", timeout=100)]] if moment == "attempt" else [[FIX], [SUBMIT]]
     process = subprocess.Popen(
         command(
@@ -54,14 +63,11 @@ def start(folder, moment: str) -> tuple[subprocess.Popen[str], str]:
     for line in process.stdout:
         event = json.loads(line)
         run_id = event.get("run_id", run_id)
-        in_tool = event["type"] == "tool_started"
-        if (
-            event["type"] == "phase_started"
-            and event["phase"] == moment
-            and moment != "attempt"
-            or in_tool
-            and (moment == "attempt")
-        ):
+        if moment == "attempt":
+            reached = event["type"] == "tool_started"
+        else:
+            reached = event["type"] == "phase_started" and event["phase"] == moment
+        if reached:
             break
     time.sleep(0.4)  # into the phase, not before it
     return process, run_id
