@@ -14,6 +14,7 @@ from sandboxes import SandboxDied
 
 if TYPE_CHECKING:
     from mcp import Client
+
     from sandboxes.docker import Sandbox, Stream
 
 MAX_MESSAGE = 64 * 1024 * 1024
@@ -77,7 +78,7 @@ async def open_toolbox(sandbox: Sandbox, *, test_command: str) -> AsyncIterator[
     """
     from mcp import Client, MCPError
 
-    config = {"workspace": "/workspace", "test_command": test_command, "scratch": "/tmp"}  # noqa: S108 (inside the sandbox)
+    config = {"workspace": "/workspace", "test_command": test_command, "scratch": "/tmp"}  # noqa: S108 (its own /tmp)
     argv = ["/opt/toolbox/bin/python3", "-I", "-c", SERVER]
     async with sandbox.stream(argv, {"AGENT_TOOLS": json.dumps(config)}) as stream:
         try:
@@ -86,9 +87,19 @@ async def open_toolbox(sandbox: Sandbox, *, test_command: str) -> AsyncIterator[
                     listed = await client.list_tools()
                 specs = [ToolSpec(t.name, t.description or "", t.input_schema) for t in listed.tools]
                 yield Toolbox(client, specs)
-        except (MCPError, TimeoutError) as error:
-            tail = stream.stderr_tail.decode("utf-8", "replace").strip()[-2000:]
-            raise SandboxDied(f"the tool server failed: {error}{': ' + tail if tail else ''}") from error
+        except Exception as error:
+            cause = _single(error)
+            if isinstance(cause, MCPError | TimeoutError):
+                tail = stream.stderr_tail.decode("utf-8", "replace").strip()[-2000:]
+                raise SandboxDied(f"the tool server failed: {cause}{': ' + tail if tail else ''}") from error
+            raise cause from cause.__cause__
+
+
+def _single(error: Exception) -> Exception:
+    """The one exception in nested groups: task groups of the client wrap whatever leaves their block."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 @asynccontextmanager
