@@ -1,0 +1,1 @@
+"""Sandboxes: where the model's commands and the gate's tests run."""

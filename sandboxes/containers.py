@@ -1,0 +1,175 @@
+"""Starting and removing containers: one hardened shape for sandboxes, set-up and builders."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+
+from sandboxes import owner
+from sandboxes.engine import Engine
+from sandboxes.errors import SandboxError
+from sandboxes.types import Limits
+
+AGENT = "1000:1000"
+"""Who every command in a sandbox runs as."""
+KEEPER = "65534:65534"
+"""Who PID 1 runs as: another user than the commands', so that their `kill -9 -1` spares it."""
+TOOLBOX = "/opt/toolbox"
+TOOLS = "/opt/toolbox/lib/agent-tools"
+
+
+def new_name() -> str:
+    return f"assay-{secrets.token_hex(6)}"
+
+
+def agent_tmpfs(limits: Limits) -> dict[str, str]:
+    """The writable places of a sandbox, in memory and bounded."""
+
+    def options(size_mb: int, mode: str) -> str:
+        return f"rw,exec,nosuid,nodev,size={size_mb}m,mode={mode},uid=1000,gid=1000"
+
+    return {
+        "/workspace": options(limits.workspace_mb, "0755"),
+        "/tmp": options(limits.tmp_mb, "1777"),  # noqa: S108
+        "/home/agent": options(256, "0755"),
+        "/run": options(16, "0755"),
+    }
+
+
+@asynccontextmanager
+async def container(
+    engine: Engine,
+    image: str,
+    *,
+    name: str,
+    run_id: str,
+    command: Sequence[str],
+    limits: Limits,
+    user: str = KEEPER,
+    environment: Mapping[str, str] | None = None,
+    tmpfs: Mapping[str, str] | None = None,
+    volumes: Mapping[str, tuple[str, str]] | None = None,
+    network: str = "none",
+    read_only: bool = True,
+    capabilities: Sequence[str] = (),
+    directories: bytes | None = None,
+) -> AsyncIterator[str]:
+    """A running container, yielded by its id and removed at the end, whatever happens.
+
+    `command` is PID 1's child and bounds the container's life: when it ends, the engine removes the container.
+    `volumes` maps a volume's name to (path, "ro" or "rw"). `directories` is a tar unpacked into the root before
+    the start. Raises SandboxError when the engine refuses; docker.errors.APIError 409 when the name is taken.
+    """
+    api = engine.api
+    config = api.create_host_config(
+        auto_remove=True,
+        init=True,
+        network_mode=network,
+        read_only=read_only,
+        cap_drop=["ALL"],
+        cap_add=list(capabilities),
+        security_opt=["no-new-privileges:true"],
+        mem_limit=limits.memory_mb << 20,
+        memswap_limit=limits.memory_mb << 20,
+        pids_limit=limits.pids,
+        nano_cpus=int(limits.cpus * 1e9),
+        shm_size=64 << 20,
+        tmpfs=dict(tmpfs or {}),
+        binds={volume: {"bind": path, "mode": mode} for volume, (path, mode) in (volumes or {}).items()},
+        ulimits=_ulimits(limits),
+        log_config=_log_none(),
+    )
+    try:
+        created = await engine.call(
+            _create,
+            engine,
+            name=name,
+            image=image,
+            command=list(command),
+            entrypoint=[],
+            user=user,
+            environment=dict(environment or {}),
+            hostname="sandbox",
+            labels=owner.labels(run_id),
+            host_config=config,
+            working_dir="/",
+            healthcheck={"test": ["NONE"]},
+            use_config_proxy=False,  # it may hold a password
+        )
+        if directories is not None:
+            await engine.call(api.put_archive, created, "/", directories)
+        await _start(engine, created)
+        yield created
+    except _NameTaken as taken:
+        name = ""
+        raise taken.error from None
+    finally:
+        if name:
+            # by name: when cancelled, the engine may have created it without our having its id
+            with anyio.CancelScope(shield=True):
+                await remove(engine, name)
+
+
+class _NameTaken(Exception):
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _create(engine: Engine, **config: Any) -> str:
+    from docker.errors import APIError
+
+    try:
+        return str(engine.api.create_container(**config)["Id"])
+    except APIError as error:
+        if error.status_code == 409:
+            raise _NameTaken(error) from error
+        raise SandboxError(f"the Docker engine refused a container: {error.explanation or error}") from error
+
+
+async def _start(engine: Engine, container_id: str) -> None:
+    from docker.errors import APIError
+
+    try:
+        await engine.call(engine.api.start, container_id)
+    except APIError as error:
+        raise SandboxError(
+            f"the Docker engine could not start a container: {error.explanation or error}"
+        ) from error
+
+
+async def remove(engine: Engine, name: str) -> None:
+    """Remove a container and wait until it is gone; one that is gone already is fine."""
+    from docker.errors import APIError, NotFound
+
+    for _ in range(50):
+        try:
+            await engine.call(engine.api.remove_container, name, force=True, v=True)
+            return
+        except NotFound:
+            return
+        except APIError as error:
+            if error.status_code != 409:  # 409: the engine is removing it already
+                raise
+        await anyio.sleep(0.1)
+
+
+def _ulimits(limits: Limits) -> list[Any]:
+    from docker.types import Ulimit
+
+    largest = max(limits.workspace_mb, limits.tmp_mb) << 20
+    return [
+        # no more than any engine may give: asking for more than its own limit fails
+        Ulimit(name="nofile", soft=4096, hard=4096),
+        Ulimit(name="fsize", soft=largest, hard=largest),
+        Ulimit(name="core", soft=0, hard=0),
+    ]
+
+
+def _log_none() -> Any:
+    from docker.types import LogConfig
+
+    return LogConfig(type="none", config={})

@@ -1,0 +1,230 @@
+"""The base image: Debian bookworm with what the toolbox and a Python project's set-up need."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from sandboxes import owner
+from sandboxes.containers import container, new_name
+from sandboxes.docker import Sandbox
+from sandboxes.engine import Engine
+from sandboxes.errors import ImageUnavailable
+from sandboxes.hostnet import proxy_variables
+from sandboxes.locks import exclusively
+from sandboxes.types import Limits
+
+REFERENCE = "debian:bookworm-slim"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+LIMITS = Limits(lifetime_seconds=1200, pids=1024)
+# what apt and dpkg need to hand files to their owners
+CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID")
+PACKAGES = "python3 python3-venv git ripgrep patchelf busybox-static ca-certificates bash"
+COMPILERS = "gcc libc6-dev python3-dev"
+PREPARE = f"""
+set -e
+export DEBIAN_FRONTEND=noninteractive
+absent() {{
+    for p in "$@"; do dpkg-query -W -f '${{Status}}' $p 2>/dev/null | grep -q 'ok installed' || echo $p; done
+}}
+install() {{
+    apt-get -o APT::Sandbox::User=root -o Dpkg::Options::=--force-unsafe-io \\
+        install -y -qq --no-install-recommends "$@"
+}}
+if command -v apt-get > /dev/null; then
+    missing=$(absent {PACKAGES} {COMPILERS})
+    if [ -n "$missing" ]; then
+        apt-get -o APT::Sandbox::User=root -o Acquire::Retries=3 update -qq || echo "apt-get update failed"
+        install $missing || install $(absent {PACKAGES})
+        rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb
+    fi
+fi
+for program in python3 git rg patchelf busybox bash; do
+    command -v $program > /dev/null || {{ echo "the image has no $program, and apt-get did not install it"; exit 1; }}
+done
+/usr/bin/python3 -c 'import ensurepip, venv' || {{ echo "the image has no python3-venv"; exit 1; }}
+grep -q '^[^:]*:[^:]*:1000:' /etc/group || echo 'agent:x:1000:' >> /etc/group
+grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'agent:x:1000:1000::/home/agent:/bin/bash' >> /etc/passwd
+mkdir -p /home/agent /workspace /opt/env
+chown 1000:1000 /home/agent /workspace /opt/env
+"""
+
+
+async def ensure_base_image(engine: Engine, log: Callable[[str], None]) -> str:
+    """The id of the base image. In this order: the one built before, the image named by AGENT_BASE_IMAGE
+    (or Debian's own) from the engine or a registry, debootstrap on this host. Raises ImageUnavailable."""
+    reference = os.environ.get("AGENT_BASE_IMAGE") or REFERENCE
+    tag = "assay-base:" + hashlib.sha256(f"{reference}\0{PREPARE}".encode()).hexdigest()[:24]
+    if found := await find_image(engine, tag):
+        return found
+    async with exclusively(tag.replace(":", "-"), log):
+        if found := await find_image(engine, tag):
+            return found
+        source = await find_image(engine, reference)
+        if source is None:
+            log(f"pulling {reference}")
+            refused = await _pull(engine, reference)
+            source = await find_image(engine, reference)
+        if source is None:
+            if os.environ.get("AGENT_BASE_IMAGE"):
+                raise ImageUnavailable(f"cannot pull AGENT_BASE_IMAGE={reference}: {refused}")
+            log(f"cannot pull {reference} ({refused}); trying debootstrap")
+            source = await _debootstrap(engine, refused, log)
+        return await _prepare(engine, source, tag, log)
+
+
+async def find_image(engine: Engine, reference: str) -> str | None:
+    """The id of an image that the engine has, or None."""
+    from docker.errors import ImageNotFound
+
+    try:
+        return str((await engine.call(engine.api.inspect_image, reference))["Id"])
+    except ImageNotFound:
+        return None
+
+
+async def tag_image(engine: Engine, image: str, tag: str) -> None:
+    repository, _, name = tag.partition(":")
+    await engine.call(engine.api.tag, image, repository, name, force=True)
+
+
+async def commit(
+    engine: Engine,
+    container_id: str,
+    tag: str,
+    *,
+    kind: str,
+    path: str = SYSTEM_PATH,
+    labels: dict[str, str] | None = None,
+) -> str:
+    """Make an image of a container, with nothing of the container's own configuration left; returns its id."""
+    repository, _, name = tag.partition(":")
+    config: dict[str, Any] = {
+        "Env": [f"PATH={path}"],
+        "User": "1000:1000",
+        "WorkingDir": "/workspace",
+        "Hostname": "",
+        # the engine merges the container's labels in, so the owner's have to be blanked
+        "Labels": {owner.RUN: "", owner.PID: "", owner.BOOT: "", owner.CACHE: kind, **(labels or {})},
+    }
+    done = await engine.call(engine.api.commit, container_id, repository=repository, tag=name, conf=config)
+    return str(done["Id"])
+
+
+async def _prepare(engine: Engine, source: str, tag: str, log: Callable[[str], None]) -> str:
+    """Install what is missing, and make the agent's user and directories."""
+    log("preparing the base image (packages by apt-get)")
+    async with container(
+        engine, source, name=new_name(), run_id="base-image", user="0:0",
+        command=["/bin/sleep", str(LIMITS.lifetime_seconds)], limits=LIMITS,
+        network="bridge", read_only=False, capabilities=CAPABILITIES,
+    ) as builder:  # fmt: skip
+        done = await Sandbox(engine, builder, user="0:0").run(
+            ["/bin/sh", "-c", PREPARE], timeout=900, cwd="/", env={"PATH": SYSTEM_PATH, **proxy_variables()}
+        )
+        if done.exit_code != 0:
+            lines = done.output.decode("utf-8", "replace").strip().splitlines()
+            raise ImageUnavailable(
+                "could not prepare the base image: "
+                + ("it took more than 15 minutes" if done.timed_out else lines[-1] if lines else "no output")
+                + "; see that containers reach the Debian mirror, or set AGENT_BASE_IMAGE to a Debian image that has "
+                + PACKAGES
+            )
+        return await commit(engine, builder, tag, kind="base")
+
+
+async def _pull(engine: Engine, reference: str) -> str:
+    """Pull an image; returns the reason of a failure, "" for success.
+
+    The engine may try an unreachable registry for minutes, so 30 seconds without a byte end it.
+    """
+
+    def pull() -> str:
+        import requests
+        from docker.auth import get_config_header, resolve_repository_name
+        from docker.utils import parse_repository_tag
+
+        api = engine.api
+        repository, tag = parse_repository_tag(reference)
+        header = get_config_header(api, resolve_repository_name(repository)[0])
+        try:
+            with api.post(
+                f"{api.base_url}/v{api.api_version}/images/create",
+                params={"fromImage": repository, "tag": tag or "latest"},
+                headers={"X-Registry-Auth": header} if header else {},
+                stream=True,
+                timeout=30,
+            ) as response:
+                if not response.ok:
+                    return str(response.json().get("message", response.reason))
+                for line in response.iter_lines():
+                    event = json.loads(line) if line.strip() else {}
+                    if "error" in event:
+                        return str(event["error"])
+        except requests.RequestException as error:
+            timeout = isinstance(error, requests.Timeout) or "timed out" in str(error)
+            return "the registry did not answer within 30 seconds" if timeout else str(error)
+        return ""
+
+    return (await anyio.to_thread.run_sync(pull)).replace("\n", " ")
+
+
+async def _debootstrap(engine: Engine, refused: str, log: Callable[[str], None]) -> str:
+    """Make a minimal Debian on this host and import it; returns the image's id."""
+    program = shutil.which("debootstrap", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if program is None or os.geteuid() != 0:
+        raise ImageUnavailable(
+            f"there is no base image: {REFERENCE} cannot be pulled ({refused}). Run `docker pull {REFERENCE}` where "
+            "there is a registry and `docker load` it here, set AGENT_BASE_IMAGE to a Debian image that you have, "
+            "or run once as root with debootstrap installed (`apt-get install debootstrap`)"
+        )
+    # not in /tmp, which may be mounted so that device files and programs do not work
+    folder = Path(
+        await anyio.to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="assay-base-", dir="/var/tmp"))
+    )
+    try:
+        log("building a minimal Debian with debootstrap (about a minute)")
+        root = folder / "root"
+        command = [program, "--variant=minbase", "bookworm", str(root)]
+        with anyio.move_on_after(900) as limit:
+            done = await anyio.run_process(command, check=False, stderr=subprocess.STDOUT)
+        if limit.cancelled_caught:
+            raise ImageUnavailable(
+                "debootstrap took more than 15 minutes; see that the Debian mirror can be reached"
+            )
+        if done.returncode != 0:
+            lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
+            raise ImageUnavailable(f"debootstrap failed: {lines[-1] if lines else done.returncode}")
+        return await engine.call(_import, engine, root)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def _import(engine: Engine, root: Path) -> str:
+    left_out = ["./dev/*", "./proc/*", "./sys/*", "./var/cache/apt/*", "./var/lib/apt/lists/*"]
+    command = [
+        "tar",
+        "-C",
+        str(root),
+        "--numeric-owner",
+        *(f"--exclude={path}" for path in left_out),
+        "-c",
+        ".",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as tar:
+        answer = engine.api.import_image(src=tar.stdout, stream_src=True)
+    for word in reversed(str(answer).replace('"', " ").split()):
+        if word.startswith("sha256:"):
+            return word
+    raise ImageUnavailable(f"the Docker engine did not import the image: {answer}")

@@ -1,0 +1,143 @@
+"""The toolbox volumes: programs and tools that work in any image, mounted read-only at /opt/toolbox.
+
+    assay-toolbox-KEY  its own Python with loader and libc, git, ripgrep, busybox; follows the base image
+    assay-tools-KEY    the tools' sources, at lib/agent-tools/tools/; follows their content
+
+Two volumes, so that a change of the tools costs a few files. The toolbox is built in a container of the base
+image and committed; the engine fills an empty volume from the image that it is mounted over. An image tag, set
+last, says that a volume is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from sandboxes import inside, owner
+from sandboxes.containers import TOOLBOX, TOOLS, container, new_name
+from sandboxes.docker import BUSYBOX, PYTHON, Sandbox
+from sandboxes.engine import Engine
+from sandboxes.errors import SandboxError
+from sandboxes.images import commit, find_image, tag_image
+from sandboxes.locks import exclusively
+from sandboxes.types import Limits
+
+LIMITS = Limits(lifetime_seconds=600)
+COMPILE = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", TOOLS)
+
+
+async def ensure_toolbox(
+    engine: Engine, base_image: str, tools_dir: Path, log: Callable[[str], None]
+) -> tuple[str, str]:
+    """The names of the two volumes, made if they are not there yet. Raises SandboxError."""
+    sources = await anyio.to_thread.run_sync(_sources, tools_dir)
+    if not sources:
+        raise SandboxError(f"there are no tools in {tools_dir}")
+    key = _hash(base_image.encode(), inside.source("build_toolbox").encode())
+    image = f"assay-toolbox:{key}"
+    toolbox = f"assay-toolbox-{key}"
+    if not await _complete(engine, toolbox):
+        async with exclusively(toolbox, log):
+            if not await _complete(engine, toolbox):
+                await _make_toolbox(engine, base_image, image, toolbox, log)
+    tools = f"assay-tools-{_hash(key.encode(), *(part for name in sources for part in (name.encode(), sources[name])))}"
+    if not await _complete(engine, tools):
+        async with exclusively(tools, log):
+            if not await _complete(engine, tools):
+                await _make_tools(engine, image, tools, sources)
+    return toolbox, tools
+
+
+def _sources(tools_dir: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(tools_dir.glob("*.py"))}
+
+
+def _hash(*parts: bytes) -> str:
+    """One short hash of the parts, with their bounds."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()[:24]
+
+
+async def _complete(engine: Engine, volume: str) -> bool:
+    from docker.errors import NotFound
+
+    if await find_image(engine, f"assay-volume:{volume}") is None:
+        return False
+    try:
+        await engine.call(engine.api.inspect_volume, volume)
+    except NotFound:
+        return False
+    return True
+
+
+async def _make_toolbox(
+    engine: Engine, base_image: str, image: str, volume: str, log: Callable[[str], None]
+) -> None:
+    if await find_image(engine, image) is None:
+        log("building the toolbox")
+        async with container(
+            engine, base_image, name=new_name(), run_id="toolbox", user="0:0",
+            command=["/bin/sleep", str(LIMITS.lifetime_seconds)], limits=LIMITS, read_only=False,
+        ) as builder:  # fmt: skip
+            done = await Sandbox(engine, builder, user="0:0").run(
+                ["/usr/bin/python3", "-I", "-c", inside.source("build_toolbox")], timeout=300, cwd="/"
+            )
+            if done.exit_code != 0:
+                raise SandboxError(f"could not build the toolbox: {_last_line(done.output)}")
+            await commit(engine, builder, image, kind="toolbox")
+    await _empty_volume(engine, volume)
+    # to start a container over the empty volume is to fill it
+    async with container(
+        engine, image, name=new_name(), run_id="toolbox", command=[BUSYBOX, "sleep", "60"], limits=LIMITS,
+        volumes={volume: (TOOLBOX, "rw")},
+    ):  # fmt: skip
+        await tag_image(engine, image, f"assay-volume:{volume}")
+
+
+async def _make_tools(engine: Engine, image: str, volume: str, sources: dict[str, bytes]) -> None:
+    await _empty_volume(engine, volume)
+    async with container(
+        engine, image, name=new_name(), run_id="toolbox", command=[BUSYBOX, "sleep", "60"], limits=LIMITS,
+        volumes={volume: (TOOLS, "rw")},
+    ) as filler:  # fmt: skip
+        sandbox = Sandbox(engine, filler, user="0:0")
+        with tempfile.NamedTemporaryFile(suffix=".tar") as file:
+            with tarfile.open(fileobj=file, mode="w") as tar:
+                for name, data in sources.items():
+                    member = tarfile.TarInfo(f"tools/{name}")
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+            file.flush()
+            await sandbox.put_tree(Path(file.name), into=TOOLS)
+        done = await sandbox.run([*PYTHON[:-1], *COMPILE], timeout=60, cwd="/")
+        if done.exit_code != 0:
+            raise SandboxError(f"the tools do not compile: {_last_line(done.output)}")
+        await tag_image(engine, image, f"assay-volume:{volume}")
+
+
+async def _empty_volume(engine: Engine, volume: str) -> None:
+    """Create the volume, in place of one that an earlier try left half filled."""
+    from docker.errors import APIError, NotFound
+
+    try:
+        await engine.call(engine.api.remove_volume, volume)
+    except NotFound:
+        pass
+    except APIError as error:
+        if error.status_code != 409:  # 409: in use, so it was complete, and filling it again changes nothing
+            raise
+    await engine.call(engine.api.create_volume, volume, labels={owner.CACHE: "toolbox"})
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "no output"

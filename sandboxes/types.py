@@ -1,0 +1,66 @@
+"""Frozen data that sandboxes hand out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one sandbox may use. Files in the sandbox live in memory, so they count to `memory_mb` too."""
+
+    memory_mb: int = 4096
+    cpus: float = 2.0
+    pids: int = 512
+    workspace_mb: int = 2048
+    tmp_mb: int = 1024
+    lifetime_seconds: int = 7200
+    """The container ends by itself after this time, whatever became of its owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """An image in which a repository's tests can run, and how to run in it."""
+
+    image: str
+    """Image id, `sha256:…`."""
+    toolbox: str
+    """Name of the volume for /opt/toolbox."""
+    tools: str
+    """Name of the volume for /opt/toolbox/lib/agent-tools."""
+    path: str
+    """PATH in the sandbox."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """More environment variables, without secrets."""
+    digest: str = ""
+    """Hash of all that the environment was made from, `sha256:…`; equal inputs have equal digests."""
+    summary: str = ""
+    """One line: what was set up."""
+    warnings: tuple[str, ...] = ()
+    """What could not be set up, one line each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A command that ended or was ended."""
+
+    exit_code: int | None
+    """None when the command was stopped by the timeout."""
+    output: bytes
+    """stdout and stderr as they came; where more than the limit came, a marker line stands for the middle."""
+    cut: int
+    """Bytes left out of the middle."""
+    timed_out: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `agent doctor`."""
+
+    name: str
+    ok: bool
+    detail: str
+    mend: str = ""
+    """What to do, when not ok."""
