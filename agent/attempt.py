@@ -15,7 +15,7 @@ from agent.models import Model
 from agent.prompts import render
 from agent.toolbox import Toolbox
 from agent.types import ToolCall, ToolResult
-from sandboxes import SandboxDied
+from sandboxes.errors import SandboxDied
 
 MAX_PATCH = 10 * 1024 * 1024
 

@@ -23,7 +23,8 @@ from agent.prompts import render
 from agent.result import RunEnding, build_result, write_atomically
 from agent.root_cause import Rejection, brief
 from agent.types import Status, Task, Verdict, issue_title
-from sandboxes import Limits, SandboxDied, SandboxError
+from sandboxes.errors import SandboxDied, SandboxError
+from sandboxes.types import Limits
 
 if TYPE_CHECKING:
     from agent.gate import Baseline
@@ -161,7 +162,11 @@ class Run:
         told = brief(self.task, self.settings.test, start.baseline.outcomes, rejections)
         self.log.append(events.UserSaid(number, told))
         started = time.monotonic()
-        limits = Limits(memory_mb=self.settings.memory_mb, cpus=self.settings.cpus)
+        limits = Limits(
+            memory_mb=self.settings.memory_mb,
+            cpus=self.settings.cpus,
+            lifetime_seconds=int(left) + 600,
+        )
         try:
             async with start.docker.sandbox(start.environment, run_id=self.run_id, limits=limits) as sandbox:
                 await sandbox.put_tree(start.tar)
@@ -207,7 +212,7 @@ class Run:
             patch=patch,
             test_command=self.settings.test,
             fail_to_pass=self.task.fail_to_pass,
-            test_patch=self.task.test_patch.encode() if self.task.test_patch is not None else None,
+            test_patch=self.task.test_patch,
             baseline=start.baseline,
             timeout=self.settings.test_timeout,
             run_id=self.run_id,

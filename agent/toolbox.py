@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from agent.types import ToolCall, ToolResult, ToolSpec
-from sandboxes import SandboxDied
+from sandboxes.errors import SandboxDied
 
 if TYPE_CHECKING:
     from mcp import Client

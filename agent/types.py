@@ -20,7 +20,7 @@ class Task:
     """Full commit id that the work starts from."""
     fail_to_pass: tuple[str, ...] = ()
     """Test ids that the user says fail at the base and must pass after."""
-    test_patch: str | None = None
+    test_patch: bytes | None = None
     """Hidden tests as a patch; only the gate ever reads it."""
 
 

@@ -15,11 +15,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def main(args: argparse.Namespace) -> int:
     import os
 
-    from sandboxes.doctor import diagnose
-
     from agent.cli.signals import run_async
     from agent.config import home
     from agent.models.registry import default_spec
+    from sandboxes.doctor import diagnose
 
     findings = run_async(diagnose)
     for finding in findings:

@@ -105,9 +105,7 @@ def _task(args: argparse.Namespace, repository: Repository) -> Task:
     base = repository.resolve(args.base)
     test_patch = None
     if args.test_patch is not None:
-        data = read_file(args.test_patch, "--test-patch")
-        repository.apply(repository.tree_of(base), data)
-        test_patch = data.decode("utf-8", "surrogateescape")
+        test_patch = read_test_patch(args.test_patch, repository, base)
     return Task(
         issue=_issue(args.issue),
         issue_source=args.issue,
@@ -116,6 +114,18 @@ def _task(args: argparse.Namespace, repository: Repository) -> Task:
         fail_to_pass=tuple(dict.fromkeys(args.fail_to_pass)),
         test_patch=test_patch,
     )
+
+
+def read_test_patch(path: str, repository: Repository, base: str) -> bytes:
+    """The hidden tests that a flag names, known to apply. Raises UsageError in one line."""
+    from agent.git import PatchError
+
+    data = read_file(path, "--test-patch")
+    try:
+        repository.apply(repository.tree_of(base), data)
+    except PatchError as error:
+        raise UsageError(f"--test-patch {path} does not apply to the base commit: {error}") from error
+    return data
 
 
 def _issue(source: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.cli.fix import new_run_id, read_file, repository_settings
+from agent.cli.fix import new_run_id, read_file, read_test_patch, repository_settings
 from agent.errors import EnvironmentFault
 from agent.types import Verdict
 
@@ -52,9 +52,7 @@ def main(args: argparse.Namespace) -> int:
             replace(settings, **{k: v for k, v in given.items() if v is not None}), "command line"
         )
         patch = read_file(args.patch, "--patch")
-        test_patch = read_file(args.test_patch, "--test-patch") if args.test_patch else None
-        if test_patch is not None:
-            repository.apply(repository.tree_of(base), test_patch)
+        test_patch = read_test_patch(args.test_patch, repository, base) if args.test_patch else None
         verdict = run_async(_judge, repository, base, settings, patch, tuple(args.fail_to_pass), test_patch)
     if args.json:
         print(json.dumps(verdict_json(verdict), indent=2))
@@ -72,11 +70,10 @@ async def _judge(
     fail_to_pass: tuple[str, ...],
     test_patch: bytes | None,
 ) -> Verdict:
-    from sandboxes.docker import Docker
-
     from agent.gate import judge
     from agent.run import TOOLS
-    from sandboxes import SandboxError
+    from sandboxes.docker import Docker
+    from sandboxes.errors import SandboxError
 
     def log(text: str) -> None:
         from agent.cli.text import printable

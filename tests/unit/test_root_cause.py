@@ -22,7 +22,7 @@ def test_without_a_named_test_the_model_is_asked_for_one():
 
 
 def test_hidden_tests_are_never_told():
-    text = brief(task(test_patch="+def test_hidden(): ...", fail_to_pass=("tests/t.py::test_hidden",)), "pytest", {})
+    text = brief(task(test_patch=b"+def test_hidden(): ...", fail_to_pass=("tests/t.py::test_hidden",)), "pytest", {})
     assert "test_hidden" not in text
 
 
