@@ -1,0 +1,308 @@
+"""A run for the eye: the live view on stderr, the lines of `agent show`, the table at the end.
+
+All of it is made of events as plain data (`events.encode`). Text from issues, repositories, tools and models
+is hostile: here it loses escapes and control characters, and is cut to length.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import time
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+Event = Mapping[str, Any]
+
+PLAIN_WIDTH = 160
+"""Columns where no terminal says its own."""
+MAX_ROWS = 40
+MAX_EVIDENCE_LINES = 12
+MAX_TEXT = 4000
+"""Characters of a text that are looked at for one line of it."""
+
+_ESCAPE = re.compile(
+    r"(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # titles, links
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # colours, cursor
+    r"|\x1b[ -/]*[0-~]?"
+)
+_QUIET = ("attempt_started", "user_said", "run_ended")
+"""Events that a follower of the run need not see: another one, or the final text, says the same."""
+
+
+def clean(text: str) -> str:
+    """One line without escapes, control and format characters, and lone surrogates."""
+    text = " ".join(_ESCAPE.sub("", text[:MAX_TEXT]).split())
+    return "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+
+
+def cut(text: str, width: int) -> str:
+    """At most `width` columns of a terminal."""
+    if sum(map(_columns, text)) <= width:
+        return text
+    kept, used = "", 1  # the ellipsis
+    for c in text:
+        used += _columns(c)
+        if used > width:
+            break
+        kept += c
+    return kept + "…"
+
+
+def _columns(c: str) -> int:
+    return 0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+
+
+def event_lines(event: Event, *, full: bool = False) -> list[str]:
+    """What one event says, in lines; `full` adds whole texts, indented."""
+    lines = [cut(line, PLAIN_WIDTH) for line in _lines(event)]
+    if full:
+        lines += ["    " + clean(line) for text in _texts(event) for line in text.splitlines()]
+    return lines
+
+
+def _lines(event: Event) -> Iterator[str]:
+    match event["type"]:
+        case "run_started":
+            yield f"run {event['run_id']} on {clean(event['repo'])} at {event['base'][:12]}"
+        case "phase_started":
+            yield f"{event['phase']}: {clean(event['detail'])}".rstrip(": ")
+        case "note":
+            yield "  " + ("warning: " if event["level"] == "warning" else "") + clean(event["text"])
+        case "environment_ready":
+            yield f"  environment ready in {event['seconds']:.1f} s: {clean(event['summary'])}"
+        case "baseline_taken":
+            counts = ", ".join(f"{count} {clean(outcome)}" for outcome, count in event["counts"].items())
+            yield f"  {counts or 'no tests'} in {event['seconds']:.1f} s"
+        case "attempt_started":
+            yield f"  model {clean(event['model'])}"
+        case "user_said":
+            yield f"  told: {clean(event['text'])}"
+        case "model_replied":
+            yield f"  turn {event['turn']}, {event['seconds']:.1f} s: {_reply(event)}"
+        case "model_retried":
+            yield f"  model: {clean(event['reason'])}; again in {event['wait_seconds']:.1f} s"
+        case "tool_started":
+            yield f"  > {_call(event)}"
+        case "tool_returned":
+            how = "error" if event["is_error"] else "ok"
+            yield f"    {how} in {event['seconds']:.1f} s: {clean(event['text'])}".rstrip(": ")
+        case "attempt_ended":
+            yield f"  {event['how']} after {event['turns']} turns: {clean(event['detail'])}".rstrip(": ")
+        case "verdict_reached":
+            yield from _verdict_lines(event["verdict"])
+        case "run_ended":
+            result = event["result"]
+            yield f"{result['status']}: {clean(result['error'] or '')}".rstrip(": ")
+
+
+def _reply(event: Event) -> str:
+    text = clean(event["text"])
+    if not text and not event["tool_calls"]:
+        return f"nothing ({event['stop']})"
+    calls = ", ".join(clean(call["name"]) for call in event["tool_calls"])
+    return " -> ".join(part for part in (cut(text, PLAIN_WIDTH // 2), calls) if part)
+
+
+def _call(event: Event) -> str:
+    return f"{clean(event['name'])} {clean(event['summary'])}".rstrip()
+
+
+def _verdict_lines(verdict: Mapping[str, Any]) -> Iterator[str]:
+    yield f"verdict: {_word(verdict)}"
+    for check in verdict["checks"]:
+        if not check["passed"]:
+            yield f"  {clean(check['name'])}: {clean(check['evidence'])}"
+
+
+def _word(verdict: Mapping[str, Any]) -> str:
+    if verdict["accepted"]:
+        return "accepted"
+    return "needs review" if verdict.get("needs_review") else "rejected"
+
+
+def _texts(event: Event) -> Iterator[str]:
+    match event["type"]:
+        case "run_started":
+            yield event["issue"]
+        case "attempt_started":
+            yield event["system"]
+        case "user_said" | "tool_returned":
+            yield event["text"]
+        case "model_replied":
+            yield event["text"]
+            for call in event["tool_calls"]:
+                yield f"{call['name']} {json.dumps(call['arguments'], ensure_ascii=False, indent=2)}"
+        case "verdict_reached":
+            yield verdict_table(event["verdict"])
+
+
+def verdict_table(data: Mapping[str, Any]) -> str:
+    """The red and green of a verdict, or of the last one in a run's result: tests, then checks with evidence."""
+    if "attempts" not in data:
+        return "\n".join([*_test_rows(data), *_check_rows(data["checks"])])
+    lines: list[str] = []
+    for number, attempt in enumerate(data["attempts"], 1):
+        verdict = attempt["verdict"]
+        said = (
+            f"{clean(attempt['ended'])}: {clean(attempt['summary'])}" if verdict is None else _word(verdict)
+        )
+        lines.append(cut(f"attempt {number}, {clean(attempt['model'])}: {said}".rstrip(": "), PLAIN_WIDTH))
+    judged = [attempt["verdict"] for attempt in data["attempts"] if attempt["verdict"] is not None]
+    if judged:
+        lines += ["", *_test_rows(judged[-1]), *_check_rows(judged[-1]["checks"])]
+    return "\n".join(lines)
+
+
+def _test_rows(verdict: Mapping[str, Any]) -> Iterator[str]:
+    before, after = verdict.get("before") or {}, verdict.get("after") or {}
+    proof = list(verdict.get("fail_to_pass") or ())
+    changed = sorted(test for test in before.keys() | after.keys() if before.get(test) != after.get(test))
+    told = list(dict.fromkeys([*proof, *changed]))
+    if told:
+        rows = [(clean(test), before.get(test, "-"), after.get(test, "-")) for test in told[:MAX_ROWS]]
+        width = min(max(len(name) for name, *_ in rows), 100)
+        yield f"{'test':<{width}}  {'without':<8} with the fix"
+        yield from (f"{name:<{width}}  {clean(red):<8} {clean(green)}" for name, red, green in rows)
+    if len(told) > MAX_ROWS:
+        yield f"… and {len(told) - MAX_ROWS} more"
+    same = [after[test] for test in after if test not in told]
+    if same:
+        counts = ", ".join(f"{same.count(outcome)} {clean(outcome)}" for outcome in sorted(set(same)))
+        yield f"unchanged: {counts}"
+
+
+def _check_rows(checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    width = max((len(clean(check["name"])) for check in checks), default=0)
+    for check in checks:
+        evidence = [clean(line) for line in check["evidence"].splitlines() if line.strip()] or [""]
+        mark = "ok  " if check["passed"] else "FAIL"
+        yield cut(f"{mark}  {clean(check['name']):<{width}}  {evidence[0]}".rstrip(), PLAIN_WIDTH)
+        if not check["passed"]:
+            yield from (cut(f"      {line}", PLAIN_WIDTH) for line in evidence[1:MAX_EVIDENCE_LINES])
+            if len(evidence) > MAX_EVIDENCE_LINES:
+                yield f"      … and {len(evidence) - MAX_EVIDENCE_LINES} more lines"
+
+
+def open_view(stream: TextIO) -> View:
+    """A view of a run on `stream`: with a status line on a terminal, else in plain lines."""
+    return View(stream, live=stream.isatty() and os.environ.get("TERM", "dumb") != "dumb")
+
+
+class View:
+    """Shows events as they come. On a terminal the last line tells what is going on, renewed each second.
+
+    Use it as a context manager, which leaves no status line behind.
+    """
+
+    def __init__(self, stream: TextIO, *, live: bool) -> None:
+        self._stream = stream
+        self._live = live
+        self._status = Status()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._ticker.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        if self._live:
+            self._ticker.join()
+            with self._lock:
+                self._write("\r\x1b[K")
+
+    def show(self, event: Event) -> None:
+        with self._lock:
+            self._status.take(event)
+            lines = [cut(line, self._width()) for line in _lines(event)] if self._worth_a_line(event) else []
+            if self._live:
+                self._write("".join(f"\r\x1b[K{line}\n" for line in lines) + self._status_line())
+            else:
+                self._write("".join(f"{line}\n" for line in lines))
+
+    def _worth_a_line(self, event: Event) -> bool:
+        kind = event["type"]
+        if kind in _QUIET or (kind == "tool_returned" and not event["is_error"]):
+            return False
+        # On a terminal, what passes by stands in the status line.
+        return not self._live or not (
+            kind in ("model_replied", "tool_started") or (kind == "note" and event["level"] == "info")
+        )
+
+    def _tick(self) -> None:
+        while not self._ended.wait(1.0):
+            with self._lock:
+                self._write(self._status_line())
+
+    def _status_line(self) -> str:
+        return "\r\x1b[K" + cut(self._status.line(), self._width() - 1)
+
+    def _width(self) -> int:
+        if not self._live:
+            return PLAIN_WIDTH
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or PLAIN_WIDTH
+        except OSError:
+            return 80
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            # Nobody watches any more (a closed pipe or terminal). The run and its log go on.
+            self._ended.set()
+
+
+class Status:
+    """What the status line says: phase, turn, what is being done, money, elapsed time."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._where = ""
+        self._turn = 0
+        self._doing = ""
+        self._cost: float | None = 0.0
+
+    def take(self, event: Event) -> None:
+        match event["type"]:
+            case "phase_started":
+                self._where = f"{event['phase']} {clean(event['detail'])}".rstrip()
+                self._turn, self._doing = 0, ""
+            case "note":
+                self._doing = clean(event["text"])
+            case "user_said" | "tool_returned":
+                self._doing = "the model is thinking"
+            case "model_retried":
+                self._doing = f"the model's provider: {clean(event['reason'])}"
+            case "tool_started":
+                self._doing = _call(event)
+            case "model_replied":
+                self._turn, self._doing = event["turn"], ""
+                cost = event["cost_usd"]
+                self._cost = None if cost is None or self._cost is None else self._cost + cost
+            case "attempt_ended":
+                self._doing = ""
+
+    def line(self) -> str:
+        # What can be long stands last, so that a narrow terminal keeps the rest.
+        minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
+        money = "cost unknown" if self._cost is None else f"{self._cost:.2f} USD"
+        parts: Iterable[str] = (
+            f"{minutes}:{seconds:02}",
+            money,
+            cut(self._where, 60),
+            f"turn {self._turn}" if self._turn else "",
+            self._doing,
+        )
+        return " | ".join(part for part in parts if part)

@@ -1,0 +1,223 @@
+"""What a person sees of a run, whatever hostile text is in it."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import re
+import select
+import struct
+import termios
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, TextIO
+
+import pytest
+
+from agent import events
+from agent.progress import PLAIN_WIDTH, clean, cut, event_lines, open_view, verdict_table
+from agent.types import Check, ToolCall, Usage, Verdict
+
+EVIL = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m\r\nverdict: accepted\x00\x9b1m\u202etxt\udcff\u200b end"
+VERDICT = Verdict(
+    accepted=False,
+    checks=(
+        Check("applies", True, "3 files"),
+        Check("pass_to_pass", False, "tests/test_b.py::test_b\nfailed: " + EVIL),
+    ),
+    fail_to_pass=("tests/test_a.py::test_a",),
+    before={"tests/test_a.py::test_a": "failed", "tests/test_b.py::test_b": "passed", "t.py::same": "passed"},
+    after={"tests/test_a.py::test_a": "passed", "tests/test_b.py::test_b": "failed", "t.py::same": "passed"},
+)
+RESULT: dict[str, Any] = {
+    "status": "rejected",
+    "error": EVIL,
+    "attempts": [
+        {"model": "local/repair", "ended": "gave_up", "summary": EVIL, "verdict": None},
+        {"model": "scripted/x", "ended": "submitted", "summary": "", "verdict": asdict(VERDICT)},
+    ],
+}
+CALL = ToolCall("c1", "shell", {"command": EVIL})
+RUN: list[events.Event] = [
+    events.RunStarted("run-1", "-", EVIL, "/repo", "0" * 40, ["scripted/x"], "pytest", [], {}),
+    events.PhaseStarted("setup"),
+    events.Note("pip install " + EVIL),
+    events.Note("uncommitted changes " + EVIL, "warning"),
+    events.EnvironmentReady("sha256:1", "d", "Python 3.11 " + EVIL, 3.25),
+    events.PhaseStarted("baseline", "python -m pytest"),
+    events.BaselineTaken({"failed": 1, "passed": 412}, ["tests/test_a.py::test_a"], 33.0),
+    events.PhaseStarted("attempt", "1 of 3: scripted/x"),
+    events.AttemptStarted(1, "scripted/x", None, "You mend bugs."),
+    events.UserSaid(1, EVIL),
+    events.ModelReplied(1, 1, "Let me look. " + EVIL, [CALL], Usage(1, 5, 6), 0.25, "tool_use", 2.0),
+    events.ModelRetried(1, "HTTP 529", 4.0),
+    events.ToolStarted(1, 1, "c1", "shell", EVIL),
+    events.ToolReturned(1, 1, "c1", "shell", EVIL, True, 0.5),
+    events.AttemptEnded(1, "submitted", EVIL, "", None, 1, 80.0),
+    events.PhaseStarted("gate", "attempt 1"),
+    events.VerdictReached(1, asdict(VERDICT)),
+    events.RunEnded(RESULT),
+]
+
+
+def shown(stream: TextIO, some: list[events.Event] = RUN) -> None:
+    with open_view(stream) as view:
+        for event in some:
+            view.show(events.encode(event))
+
+
+def test_every_event_has_its_line() -> None:
+    kinds = {events.encode(event)["type"] for event in RUN}
+    assert len(kinds) == len(events.Event.__args__)
+    for event in RUN:
+        assert event_lines(events.encode(event))
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_hostile_text_stays_text_in_every_event(full: bool) -> None:
+    for event in RUN:
+        for line in event_lines(events.encode(event), full=full):
+            assert line.isprintable()
+            # What pretends to be a line of its own stays inside the line, or indented below it.
+            assert not line.startswith("verdict: accepted")
+
+
+def test_full_lines_hold_whole_texts() -> None:
+    text = "\n".join(f"line {n}" for n in range(300))
+    event = events.encode(events.ToolReturned(1, 1, "c1", "shell", text, False, 0.5))
+    assert "    line 299" in event_lines(event, full=True)
+    assert not any("line 299" in line for line in event_lines(event))
+
+
+def test_without_a_terminal_there_are_plain_lines() -> None:
+    stream = io.StringIO()
+    shown(stream)
+    text = stream.getvalue()
+    lines = text.splitlines()
+    assert text.replace("\n", "").isprintable()
+    assert max(map(len, lines)) <= PLAIN_WIDTH
+    for start in (
+        "setup",
+        "  warning: uncommitted changes",
+        "  environment ready in 3.2 s",
+        "  1 failed, 412 passed in 33.0 s",
+        "attempt: 1 of 3: scripted/x",
+        "  turn 1, 2.0 s: Let me look.",
+        "  model: HTTP 529; again in 4.0 s",
+        "  > shell red",
+        "    error in 0.5 s",
+        "gate: attempt 1",
+        "verdict: rejected",
+    ):
+        assert any(line.startswith(start) for line in lines), start
+
+
+class Terminal:
+    """A pseudo-terminal of 66 columns. `stream` is the side of the program that writes."""
+
+    def __init__(self) -> None:
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 66, 0, 0))
+        self.stream = os.fdopen(slave, "w", encoding="utf-8", errors="backslashreplace")
+        self.seen = ""
+
+    def read(self, more_than: int = 0) -> str:
+        """All that was written so far; waits until it is longer than `more_than`."""
+        while select.select([self.master], [], [], 0.05 if len(self.seen) > more_than else 10)[0]:
+            self.seen += os.read(self.master, 65536).decode()
+        assert len(self.seen) > more_than
+        return self.seen
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    monkeypatch.setenv("TERM", "xterm")
+    made = Terminal()
+    yield made
+    made.stream.close()
+    os.close(made.master)
+
+
+def painted(seen: str) -> list[str]:
+    """The status lines and lasting lines, in order, without the one escape that the view itself uses."""
+    return [part.rstrip("\r\n") for part in seen.split("\r\x1b[K")]
+
+
+def test_a_terminal_shows_what_is_going_on(terminal: Terminal) -> None:
+    with open_view(terminal.stream) as view:
+        for event in RUN[:11]:
+            view.show(events.encode(event))
+        view.show(events.encode(events.ToolStarted(1, 1, "c1", "run_tests", "tests/test_a.py")))
+        status = painted(terminal.read())[-1]
+        assert re.fullmatch(
+            r"\d+:\d\d \| 0\.25 USD \| attempt 1 of 3: scripted/x \| turn 1 \| run_t.*…", status
+        )
+        unpriced = events.ModelReplied(1, 2, "Hm.", [], Usage(1, 5, 6), None, "end", 2.0)
+        view.show(events.encode(unpriced))
+        assert " | cost unknown | attempt 1" in painted(terminal.read())[-1]
+    parts = painted(terminal.read())
+    assert parts[-1] == ""  # no status line is left behind
+    assert all(part.isprintable() and len(part) <= 66 for part in parts)
+    assert "  warning: uncommitted changes red verdict: acceptedtxt end" in parts
+
+
+def test_a_terminal_is_renewed_while_nothing_happens(terminal: Terminal) -> None:
+    with open_view(terminal.stream) as view:
+        view.show(events.encode(RUN[1]))
+        first = terminal.read()
+        assert "0.00 USD | setup" in painted(terminal.read(more_than=len(first)))[-1]
+
+
+def test_a_dumb_terminal_gets_plain_lines(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    shown(terminal.stream)
+    seen = terminal.read()
+    assert "verdict: rejected" in seen
+    assert "\x1b" not in seen
+
+
+def test_a_run_goes_on_when_nobody_watches_any_more() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = os.fdopen(writing, "w")
+    shown(stream)
+    with pytest.raises(BrokenPipeError):
+        stream.close()
+
+
+def test_the_table_shows_red_and_green() -> None:
+    table = verdict_table(asdict(VERDICT))
+    rows = [line.split() for line in table.splitlines()]
+    assert ["tests/test_a.py::test_a", "failed", "passed"] in rows
+    assert ["tests/test_b.py::test_b", "passed", "failed"] in rows
+    assert "unchanged: 1 passed" in table
+    assert ["ok", "applies", "3", "files"] in rows
+    assert ["FAIL", "pass_to_pass", "tests/test_b.py::test_b"] in rows
+    assert table.replace("\n", "").isprintable()
+
+
+def test_the_table_of_a_run_names_each_attempt() -> None:
+    lines = verdict_table(RESULT).splitlines()
+    assert lines[0].startswith("attempt 1, local/repair: gave_up: red verdict: accepted")
+    assert lines[1] == "attempt 2, scripted/x: rejected"
+    assert any(line.startswith("FAIL  pass_to_pass") for line in lines)
+    assert verdict_table({**RESULT, "attempts": []}) == ""
+
+
+def test_a_long_table_is_cut_with_a_count() -> None:
+    names = [f"t.py::test_{n:03}" for n in range(100)]
+    verdict = Verdict(True, (), before=dict.fromkeys(names, "failed"), after=dict.fromkeys(names, "passed"))
+    lines = verdict_table(asdict(verdict)).splitlines()
+    assert len(lines) == 42
+    assert lines[-1] == "… and 60 more"
+
+
+def test_text_is_cut_by_columns() -> None:
+    assert cut("short", 5) == "short"
+    assert cut("longer", 5) == "long…"
+    assert cut("日本語", 6) == "日本語"
+    assert cut("日本語", 5) == "日本…"
+    assert cut("日本語", 4) == "日…"
+    assert clean("a\tb\x1b[1mc\x1b(Bd") == "a bcd"
