@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ class Run:
         Faults end the run with their status. Only cancellation goes on to the caller, after the result is written.
         """
         ending = RunEnding("interrupted")
+        threading.Thread(target=_import_sdks, args=(self.settings.models,), daemon=True).start()
         try:
             with tempfile.TemporaryDirectory(prefix="agent-") as scratch:
                 ending = await self._steps(Path(scratch))
@@ -262,6 +264,14 @@ class Run:
             self.log.append(events.ModelRetried(number, reason, wait))
 
         return note
+
+
+def _import_sdks(specs: Sequence[str]) -> None:
+    """Import what is heavy while the sandbox starts: mcp takes 0.8 s of CPU, anthropic 1.4 s."""
+    import mcp  # noqa: F401
+
+    if any(parse_spec(spec).provider == "anthropic" for spec in specs):
+        import anthropic  # noqa: F401
 
 
 def _not_red(named: Sequence[str], baseline: Mapping[str, str]) -> str | None:

@@ -99,7 +99,7 @@ def script(folder: Path, *attempts: list[list[dict[str, object]]]) -> str:
     for number, replies in enumerate(attempts, 1):
         if number > 1:
             lines.append(json.dumps({"attempt": number}))
-        lines += [json.dumps({"text": "", "tool_calls": calls}) for calls in replies]
+        lines += [json.dumps({"text": "so", "tool_calls": calls}) for calls in replies]
     path = folder / "script.jsonl"
     path.write_text("\n".join(lines) + "\n")
     return f"scripted/{path}"
