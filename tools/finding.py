@@ -176,8 +176,7 @@ TOOLS = [
                 "maximum": 20,
                 "description": "lines shown around a hit",
             },
-            "max_results"
-        ): {
+            "max_results": {
                 "type": "integer",
                 "minimum": 1,
                 "maximum": 1000,
