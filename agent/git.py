@@ -38,8 +38,8 @@ Entry = tuple[str, str]
 """Mode (six octal digits, as git writes it) and object id of one file."""
 
 
-class PatchError(ValueError):
-    """The patch does not apply; the text is git's reason."""
+class PatchError(UsageError):
+    """The patch does not apply; the text says so with git's reason."""
 
 
 class Repository:
