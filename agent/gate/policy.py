@@ -1,0 +1,236 @@
+"""The patch policy: which parts of a patch are judged, which are set aside, and which refuse it.
+
+Policy is read from the base tree alone. Nothing is checked out: everything works on git trees and blobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from agent.gate import additive, paths
+from agent.gate.paths import Paths
+from agent.git import GITLINK, SYMLINK, Entry, Repository
+
+MAX_PATCH = 8 * 1024 * 1024
+"""Bytes of a patch. A fix is far smaller; what is larger hides something or is generated."""
+
+
+@dataclass(frozen=True)
+class Intake:
+    """A patch taken apart, by path. Paths of the hidden tests are in none of these: the gate's version rules there."""
+
+    paths: Paths
+    refused: tuple[str, ...] = ()
+    """Reasons, one line each, for which the patch is not judged at all."""
+    product: tuple[str, ...] = ()
+    """Changed files that can mend anything (comment-only changes are not among them)."""
+    additive: Mapping[str, Entry] = field(default_factory=dict)
+    """New test files, and test files that only gained tests: the patch's own tests."""
+    set_aside: Mapping[str, str] = field(default_factory=dict)
+    """Changes of tests or test configuration that the base had, with the reason: judged with the base's version."""
+    lost: tuple[str, ...] = ()
+    """Tests of the base that the patch deletes, renames or switches off, one line each."""
+
+    def described(self) -> str:
+        """One line a kind, for the evidence."""
+        lines = [f"product: {_listed(self.product)}"]
+        if self.additive:
+            lines.append(f"the patch's own tests: {_listed(self.additive)}")
+        if self.set_aside:
+            lines.append(f"judged with the base's version: {_listed(self.set_aside)}")
+        return "\n".join(lines)
+
+
+def examine(
+    repository: Repository, base: str, patched: str, hidden: Mapping[str, Entry | None] | None = None
+) -> Intake:
+    """Take apart the change from tree `base` to tree `patched`. `hidden` are the files that the gate itself brings."""
+    return _Examination(repository, base, patched, hidden or {}).intake()
+
+
+def changes(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, Entry | None]:
+    """What turns one tree's files into another's: path -> new entry, or None where the file is gone."""
+    return {
+        path: after.get(path) for path in sorted({*before, *after}) if before.get(path) != after.get(path)
+    }
+
+
+def _listed(names: Iterable[str], most: int = 10) -> str:
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+class _Examination:
+    def __init__(
+        self, repository: Repository, base: str, patched: str, hidden: Mapping[str, Entry | None]
+    ) -> None:
+        self.repository = repository
+        self.before, self.after = repository.files(base), repository.files(patched)
+        self.hidden = hidden
+        roots = ("pyproject.toml", "setup.cfg", "pytest.ini", ".pytest.ini", "tox.ini", "pytest.toml")
+        settings = {name: self._text(self.before[name]) for name in roots if name in self.before}
+        self.paths = Paths(self.before, paths.python_files(settings))
+        self.refused: list[str] = []
+        self.product: list[str] = []
+        self.docs: list[str] = []
+        self.comments: list[str] = []
+        self.additive: dict[str, Entry] = {}
+        self.set_aside: dict[str, str] = {}
+        self.lost: list[str] = []
+        self._asked: frozenset[str] | None = None
+
+    def intake(self) -> Intake:
+        changed = changes(self.before, self.after)
+        if not changed:
+            self.refused.append("the patch changes nothing")
+        for path, entry in changed.items():
+            if path not in self.hidden:
+                self._sort(path, self.before.get(path), entry)
+        if changed and not self.refused and not self.product:
+            if self.comments and not (self.docs or self.additive or self.set_aside or self.lost):
+                self.refused.append(
+                    f"the patch changes nothing but comments and layout: {', '.join(self.comments)}"
+                )
+            else:
+                self.refused.append(
+                    "the patch changes no product code: only tests, documentation or comments"
+                )
+        return Intake(
+            self.paths,
+            tuple(self.refused),
+            tuple(self.product),
+            self.additive,
+            self.set_aside,
+            tuple(self.lost),
+        )
+
+    def _sort(self, path: str, old: Entry | None, new: Entry | None) -> None:
+        if GITLINK in {entry[0] for entry in (old, new) if entry}:
+            self.refused.append(f"{path}: a patch may not change a submodule")
+        elif reason := paths.refusal(path):
+            self.refused.append(f"{path}: {reason}")
+        elif new and self._shadows(path):
+            self.refused.append(f"{path}: it takes the place of a module of the test runner")
+        elif new and new[0] == SYMLINK and self._leaves(path):
+            self.refused.append(f"{path}: the symbolic link leaves the repository")
+        elif path.rpartition("/")[2] in paths.MIXED:
+            self._mixed(path, old, new)
+        else:
+            kind = self.paths.kind(path)
+            if kind in ("test", "config"):
+                self._test(path, old, new)
+            elif kind == "docs":
+                self.docs.append(path)
+            elif self._only_comments(path, old, new):
+                self.comments.append(path)
+            else:
+                self.product.append(path)
+
+    def _mixed(self, path: str, old: Entry | None, new: Entry | None) -> None:
+        """pyproject.toml and setup.cfg: product, unless the runner's or the agent's part of it changes."""
+        try:
+            before = paths.runner_settings(path, self._text(old))
+        except ValueError:
+            before = None  # broken in the base already, so that the patch may well mend it
+        try:
+            after = paths.runner_settings(path, self._text(new))
+        except ValueError as error:
+            if before is not None:
+                self.refused.append(f"{path}: the patched file cannot be parsed: {error}")
+            return
+        runner, agent = before or (None, None)
+        if agent != after[1] and path == "pyproject.toml":
+            self.refused.append(f"{path}: [tool.agent] is the gate's own policy")
+        elif before is None or runner != after[0]:
+            self.set_aside[path] = "its test settings are changed"
+        else:
+            self.product.append(path)
+
+    def _test(self, path: str, old: Entry | None, new: Entry | None) -> None:
+        name = path.rpartition("/")[2]
+        shared = name == "conftest.py" or name == "__init__.py"
+        source, target = self._text(old), self._text(new)
+        is_python = name.endswith(".py") and not (new and new[0] == SYMLINK)
+        if old is not None and self.paths.is_module(path):
+            after = additive.tests_in(target)
+            if new is None:
+                self.lost.append(f"{path} is deleted or renamed")
+            elif additive.parsed(target) is not None:
+                self.lost += [
+                    f"{path}::{test} is deleted or renamed"
+                    for test in additive.tests_in(source)
+                    if test not in after
+                ]
+                self.lost += [
+                    f"{path}::{test} gets a skip or xfail mark"
+                    for test in additive.newly_skipped(source, target)
+                ]
+        if new is None:
+            if not self.paths.is_module(path):
+                self.set_aside[path] = "it is deleted"
+        elif old is None and not shared and self.paths.kind(path) == "test":
+            self.additive[path] = new
+        elif is_python and (shared or old is not None) and (old is None or old[0] == new[0]):
+            asked = self._requested() if shared else None
+            if reason := additive.obstacle(source, target, everywhere=asked):
+                self.set_aside[path] = reason
+            else:
+                self.additive[path] = new
+        else:
+            self.set_aside[path] = "it is new test configuration" if old is None else "it is changed"
+
+    def _requested(self) -> frozenset[str]:
+        """The fixtures that any test file of the base may ask for."""
+        if self._asked is None:
+            names = [
+                path
+                for path in self.before
+                if path.endswith(".py") and self.paths.kind(path) in ("test", "config")
+            ]
+            self._asked = frozenset().union(
+                *(additive.requested(self._text(self.before[path])) for path in names)
+            )
+        return self._asked
+
+    def _only_comments(self, path: str, old: Entry | None, new: Entry | None) -> bool:
+        if not path.endswith(".py") or old is None or new is None or old[0] != new[0]:
+            return False
+        return additive.same_code(self._text(old), self._text(new))
+
+    def _shadows(self, path: str) -> bool:
+        """Whether a file is imported instead of the runner's own, when the repository is first on the path."""
+        parts = path.split("/")
+        for root in ("", "src/"):
+            at = len(root.split("/")) - 1
+            if path.startswith(root) and parts[at].removesuffix(".py") in paths.RUNNER_MODULES:
+                module = root + parts[at]
+                return not any(old == module or old.startswith(module + "/") for old in self.before)
+        return False
+
+    def _leaves(self, path: str) -> bool:
+        """Whether the link at `path` of the patched tree leads out of it, by whatever links it passes."""
+        waiting = path.split("/")
+        at: list[str] = []
+        for _ in range(200):
+            if not waiting:
+                return False
+            part = waiting.pop(0)
+            if part == "..":
+                if not at:
+                    return True
+                at.pop()
+            elif part not in ("", "."):
+                at.append(part)
+                entry = self.after.get("/".join(at))
+                if entry and entry[0] == SYMLINK:
+                    target = self.repository.blob(entry[1]).decode("utf-8", "surrogateescape")
+                    if target.startswith("/"):
+                        return True
+                    at.pop()
+                    waiting = target.split("/") + waiting
+        return True  # links in a circle, or far too many
+
+    def _text(self, entry: Entry | None) -> bytes:
+        return self.repository.blob(entry[1]) if entry and entry[0] != GITLINK else b""

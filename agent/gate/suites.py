@@ -1,0 +1,119 @@
+"""One run of a suite in a fresh sandbox, and what may be believed of it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from agent.errors import UsageError
+from agent.git import Repository
+from tools.suite import NotASuite, TestOutcome, parse_junit, suite_command
+
+if TYPE_CHECKING:
+    from sandboxes.docker import Docker
+    from sandboxes.types import Environment
+
+MAX_REPORT = 64 * 1024 * 1024
+"""Bytes of a JUnit report."""
+TAIL = 4000
+"""Characters kept of a run's output: its end, where runners sum up."""
+FAILING = frozenset({"failed", "error"})
+
+_SUMMARY = re.compile(r"^=*\s*(\d+ [a-z]+(?: [a-z]+)?(?:, \d+ [a-z]+(?: [a-z]+)?)*) in \d[\d.]*s\b.*$", re.M)
+
+
+@dataclass(frozen=True)
+class SuiteRun:
+    """What one run gave."""
+
+    outcomes: Mapping[str, TestOutcome] = field(default_factory=dict)
+    exit_code: int | None = 0
+    """None when it was stopped by the time limit."""
+    tail: str = ""
+    """The end of its output."""
+    seconds: float = 0.0
+    problem: str = ""
+    """Why there is no usable report; empty when there is one."""
+
+    @property
+    def files(self) -> set[str]:
+        """The files that the report names tests of."""
+        return {file_of(test) for test in self.outcomes}
+
+    def disagreement(self) -> str:
+        """Where exit code, report and output contradict each other; empty when they agree."""
+        if self.problem:
+            return self.problem
+        failing = sum(outcome.outcome in FAILING for outcome in self.outcomes.values())
+        if self.exit_code == 0 and failing:
+            return f"the exit code is 0, but the report has {failing} failing tests"
+        if self.exit_code not in (0, 5) and not failing:
+            return f"the exit code is {self.exit_code}, but the report has no failing test"
+        said = self.passes_said()
+        passed = sum(outcome.outcome in ("passed", "xpassed") for outcome in self.outcomes.values())
+        if said is not None and said != passed:
+            return f"the runner's last line counts {said} passed tests, its report {passed}"
+        return ""
+
+    def passes_said(self) -> int | None:
+        """How many tests passed by the last line of pytest's output; None when there is no such line."""
+        lines = _SUMMARY.findall(self.tail)
+        if not lines:
+            return None
+        counts = dict(reversed(part.split(" ", 1)) for part in lines[-1].split(", "))
+        return int(counts.get("passed", 0)) + int(counts.get("xpassed", 0))
+
+
+def file_of(test: str) -> str:
+    return test.partition("::")[0]
+
+
+async def run_suite(
+    docker: Docker,
+    repository: Repository,
+    environment: Environment,
+    tree: str,
+    test_command: str,
+    *,
+    files: Sequence[str] = (),
+    timeout: float,
+    run_id: str,
+) -> SuiteRun:
+    """Run the suite, or only its `files`, on a tree in a sandbox of its own; `timeout` in seconds.
+
+    What the tree's code does to its run ends in the SuiteRun. Raises SandboxError when the sandbox fails and
+    UsageError when the test command cannot give a report.
+    """
+    report = f"/tmp/{secrets.token_hex(16)}.xml"  # noqa: S108 (in the sandbox)
+    try:
+        command = suite_command(test_command, report, files)
+    except NotASuite as error:
+        raise UsageError(str(error)) from error
+    options = f"{environment.variables.get('PYTEST_ADDOPTS', '')} --continue-on-collection-errors".strip()
+    variables = {"PYTEST_ADDOPTS": options, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    with tempfile.TemporaryDirectory(prefix="agent-gate-") as scratch:
+        tar = Path(scratch) / "tree.tar"
+        await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
+        async with docker.sandbox(environment, run_id=run_id) as sandbox:
+            await sandbox.put_tree(tar)
+            done = await sandbox.run(command, timeout=timeout, env=variables)
+            tail = done.output.decode("utf-8", "replace")[-TAIL:]
+            if done.timed_out:
+                problem = f"the suite was stopped after {timeout:.0f} s"
+                return SuiteRun({}, None, tail, done.seconds, problem)
+            outcomes: Mapping[str, TestOutcome] = {}
+            problem = ""
+            try:
+                outcomes = parse_junit(await sandbox.read(report, MAX_REPORT))
+            except FileNotFoundError:
+                problem = f"the run ended with exit code {done.exit_code} and left no report"
+            except ValueError as error:
+                problem = f"the report is not usable: {error}"
+    return SuiteRun(outcomes, done.exit_code, tail, done.seconds, problem)
