@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.tool_call [CALLS]
 
-Prints both medians in milliseconds and their ratio. The tool is `read_file` on a file of one line; every call goes the whole
-way: MCP client on the host, one stream, server in the sandbox, and back.
+Prints both medians in milliseconds and their ratio. The tool is `read_file` on a file of one line; every call goes the
+whole way: MCP client on the host, one stream, server in the sandbox, and back.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ async def measure(calls: int) -> tuple[list[float], list[float]]:
     with tempfile.TemporaryDirectory() as folder, Repository(make_project(Path(folder))) as repository:
         tar = Path(folder) / "base.tar"
         repository.write_tar(repository.tree_of(repository.resolve("HEAD")), tar)
-        environment = await docker.environment(tar, tools_dir=TOOLS, log=lambda text: print(text, file=sys.stderr))
+        environment = await docker.environment(
+            tar, tools_dir=TOOLS, log=lambda text: print(text, file=sys.stderr)
+        )
         async with docker.sandbox(environment, run_id="benchmark") as sandbox:
             await sandbox.put_tree(tar)
             async with open_toolbox(sandbox, test_command="python -m pytest") as toolbox:
