@@ -1,0 +1,6 @@
+"""The gate: judges a patch in fresh sandboxes, from evidence alone."""
+
+from agent.gate.judge import Baseline, judge, take_baseline
+from agent.gate.proof import proof, verdict_from_json, verdict_json
+
+__all__ = ["Baseline", "judge", "proof", "take_baseline", "verdict_from_json", "verdict_json"]

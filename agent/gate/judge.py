@@ -1,0 +1,367 @@
+"""The judge: takes a patch through the gate's checks, in fresh sandboxes, and gives a verdict with evidence.
+
+The trees of a judgement, each run in a sandbox of its own:
+
+    baseline  the base commit as it is
+    before    the base's product with the tests that are to show the fix: the hidden ones, else the patch's own
+    after     the patched product with the base's tests and test configuration, the hidden tests, and the test files
+              that the patch only adds to
+    changed   the patched tree whole, where the patch changes tests or test configuration that the base had: it can
+              excuse tests that must fail after the fix, and then a person must look
+
+Hidden tests stay out of the evidence, which models get to read; their ids and outcomes are in the verdict's
+`before` and `after`, which models do not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from agent.errors import EnvironmentFault, UsageError
+from agent.gate import compare
+from agent.gate.compare import Outcomes, Red, Secret
+from agent.gate.policy import MAX_PATCH, changes, examine
+from agent.gate.suites import SuiteRun, file_of, run_suite
+from agent.git import Entry, PatchError, Repository
+from agent.types import Check, Verdict
+from sandboxes.errors import SandboxError
+from tools.suite import TestOutcome
+
+if TYPE_CHECKING:
+    from sandboxes.docker import Docker
+    from sandboxes.types import Environment
+
+MAX_HUNKS = 4000
+"""Characters of the hunks shown for review."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The suite's run on the base commit."""
+
+    run: SuiteRun
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        """Outcome per test id."""
+        return _named_outcomes(self.run.outcomes)
+
+
+async def take_baseline(
+    docker: Docker,
+    repository: Repository,
+    environment: Environment,
+    *,
+    base: str,
+    test_command: str,
+    timeout: float,
+    run_id: str,
+    log: Callable[[str], None],
+) -> Baseline:
+    """Run the suite on the base commit. Raises EnvironmentFault when that shows no passing test."""
+    runner = _Runner(docker, repository, environment, test_command, timeout, run_id, log)
+    return await runner.baseline(base)
+
+
+async def judge(
+    docker: Docker,
+    repository: Repository,
+    environment: Environment,
+    *,
+    base: str,
+    patch: bytes,
+    test_command: str,
+    fail_to_pass: Sequence[str] = (),
+    test_patch: bytes | None = None,
+    baseline: Baseline | None = None,
+    timeout: float,
+    run_id: str,
+    log: Callable[[str], None],
+) -> Verdict:
+    """Judge `patch` against commit `base`; `timeout` in seconds is for each run of the suite.
+
+    A check that fails ends the judgement where what follows could not be answered; checks that were not made are
+    not in the verdict. Raises EnvironmentFault for faults of the engine, the sandbox or the baseline (they never
+    reject a patch) and UsageError for a test patch that does not apply.
+    """
+    started = time.monotonic()
+    runner = _Runner(docker, repository, environment, test_command, timeout, run_id, log)
+    judgement = _Judgement(runner, base, tuple(fail_to_pass))
+    try:
+        await judgement.make(patch, test_patch, baseline)
+    except _Ended:
+        pass
+    failed = [check.name for check in judgement.checks if not check.passed]
+    green = not set(failed) - {"review"}
+    return Verdict(
+        accepted=not failed,
+        checks=tuple(judgement.checks),
+        needs_review=green and bool(failed),
+        fail_to_pass=judgement.shown if green else (),
+        before=_named_outcomes(judgement.before),
+        after=_named_outcomes(judgement.after),
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+class _Ended(Exception):
+    """A check failed, and what follows cannot be asked."""
+
+
+@dataclass(frozen=True)
+class _Runner:
+    """Runs the suite on trees of one repository."""
+
+    docker: Docker
+    repository: Repository
+    environment: Environment
+    test_command: str
+    timeout: float
+    run_id: str
+    log: Callable[[str], None]
+
+    async def run(self, what: str, tree: str, files: Sequence[str] = ()) -> SuiteRun:
+        self.log(f"running {f'{len(files)} test files' if files else 'the suite'} on {what}")
+        try:
+            return await run_suite(
+                self.docker,
+                self.repository,
+                self.environment,
+                tree,
+                self.test_command,
+                files=files,
+                timeout=self.timeout,
+                run_id=self.run_id,
+            )
+        except SandboxError as error:
+            raise EnvironmentFault(f"the sandbox failed during a run of the suite: {error}") from error
+
+    async def baseline(self, base: str) -> Baseline:
+        run = await self.run("the base commit", self.repository.tree_of(base))
+        if not run.problem and any(outcome.outcome == "passed" for outcome in run.outcomes.values()):
+            return Baseline(run)
+        reason = run.problem or f"no test passes ({compare.counts(run)})"
+        raise EnvironmentFault(
+            f"the suite is of no use on the base commit: {reason}; mend the set-up or give another command "
+            f"than `{self.test_command}` with --test\n{_last_lines(run)}".rstrip()
+        )
+
+
+class _Judgement:
+    """One patch on its way through the checks, in their order."""
+
+    def __init__(self, runner: _Runner, base: str, named: tuple[str, ...]) -> None:
+        self.runner = runner
+        self.repository = runner.repository
+        self.base_commit = base
+        self.base = self.repository.tree_of(base)
+        self.base_files = self.repository.files(self.base)
+        self.named = named
+        self.checks: list[Check] = []
+        self.before: Outcomes = {}
+        self.after: Outcomes = {}
+        self.shown: tuple[str, ...] = ()
+
+    def check(self, name: str, passed: bool, evidence: str, *, go_on: bool = False) -> None:
+        self.checks.append(Check(name, passed, evidence))
+        if not passed and not go_on:
+            raise _Ended
+
+    async def make(self, patch: bytes, test_patch: bytes | None, baseline: Baseline | None) -> None:
+        await anyio.to_thread.run_sync(self._take, patch, test_patch)
+        self.baseline = (baseline or await self.runner.baseline(self.base_commit)).run
+        self.check("baseline", True, f"on the base commit: {compare.counts(self.baseline)}")
+        self.prefix = _prefix(self.baseline.files, self.base_files)
+        self.secret = Secret(self._ids(self.hidden), frozenset(self.baseline.outcomes))
+        red = await self._red()
+        self.check("red", not red.fault, red.evidence)
+        await self._run_after()
+        await self._judge_after(red)
+
+    def _take(self, patch: bytes, test_patch: bytes | None) -> None:
+        """Make the trees and take the patch apart, or refuse it."""
+        repository = self.repository
+        self.hidden: dict[str, Entry | None] = {}
+        if test_patch is not None:
+            try:
+                with_tests = repository.apply(self.base, test_patch)
+            except PatchError as error:
+                raise UsageError(f"the test patch does not apply to the base commit: {error}") from error
+            self.hidden = changes(self.base_files, repository.files(with_tests))
+        if len(patch) > MAX_PATCH:
+            self.check("policy", False, f"the patch has {len(patch)} bytes; the limit is {MAX_PATCH}")
+        try:
+            self.patched = repository.apply(self.base, patch)
+        except PatchError as error:
+            self.check("applies", False, str(error))
+        self.check("applies", True, "exactly, to the base commit")
+        self.patched_files = repository.files(self.patched)
+        self.intake = intake = examine(repository, self.base, self.patched, self.hidden)
+        self.check("policy", not intake.refused, "\n".join(intake.refused) or intake.described())
+        self.check(
+            "tests_kept", not intake.lost, "\n".join(intake.lost) or "no test of the base is taken away"
+        )
+
+    async def _red(self) -> Red:
+        """Run what is to show the fault on the base's product."""
+        intake, base = self.intake, self.baseline.outcomes
+        laid: dict[str, Entry | None] = dict(self.hidden or intake.additive)
+        if not self.hidden and not self.named:
+            # A test that the patch changes may show the fault too; then the verdict is at best needs_review.
+            laid |= {path: self.patched_files.get(path) for path in intake.set_aside}
+        # Hidden helpers can change any test, so all tests must be seen with them. What the patch brings excuses
+        # none: what passes on the base alone must pass after it.
+        whole = any(
+            path.endswith(".py") or path in self.base_files
+            for path in self.hidden
+            if not intake.paths.is_module(path)
+        )
+        tree = self.repository.with_files(self.base, laid)
+        named = {file_of(name) for name in self.named} - self.baseline.files
+        files = sorted(self._modules(laid) | named)
+        seen, runs = await self._seen("the base with the tests that show the fault", tree, files, whole=whole)
+        problem = next((run.problem for run in runs if run.problem), "")
+        self.replaced = whole and not problem
+        replaced = self._ids(laid)
+        stays = (
+            {} if self.replaced else {test: o for test, o in base.items() if file_of(test) not in replaced}
+        )
+        self.before = {**stays, **seen}
+        broken = compare.unloaded(self.before) | (set(files) if problem else set())
+        if self.named:
+            return compare.red_named(self.named, self.before, broken, self.secret)
+        if self.hidden:
+            among = None if whole else replaced
+            return compare.red_hidden(self.before, base, broken - compare.unloaded(base), self.secret, among)
+        own, changed = self._modules(intake.additive), self._modules(intake.set_aside)
+        return compare.red_own(self.before, base, own, changed, problem)
+
+    async def _run_after(self) -> None:
+        """Run the patched product with the tests that the gate stands by, and see whether the run can be believed."""
+        back = {path: self.base_files.get(path) for path in self.intake.set_aside}
+        tree = self.repository.with_files(self.patched, {**back, **self.hidden})
+        watched = (
+            self._modules(self.intake.additive) | self._modules(self.hidden) | set(map(file_of, self.named))
+        )
+        self.after, runs = await self._seen("the patched tree", tree, sorted(watched), whole=True)
+        faults = [fault for run in runs if (fault := self._doubt(run))]
+        if faults:
+            # The output may quote hidden tests.
+            lines = "" if self.hidden else "\n" + _last_lines(runs[-1])
+            self.check("runner", False, "; ".join(faults) + lines)
+        self.check("runner", True, f"exit code, report and output agree: {compare.counts(runs[0])}")
+
+    def _doubt(self, run: SuiteRun) -> str:
+        """Why a run of patched code is not to be believed; what the baseline shows as well is the suite's habit."""
+        fault = run.disagreement()
+        if fault and (run.problem or not self.baseline.disagreement()):
+            return fault
+        if run.outcomes and run.passes_said() is None and self.baseline.passes_said() is not None:
+            return "the runner's last line, which sums up the run, is missing"
+        return ""
+
+    async def _judge_after(self, red: Red) -> None:
+        base, after, intake = self.baseline.outcomes, self.after, self.intake
+        required = compare.required_passes(base, self.before, self._ids(self.hidden), self.replaced)
+        kept = compare.kept(required, after)
+        modules = self._modules(intake.set_aside)
+        elsewhere = {test for test in red.ids if file_of(test) in modules}
+        bad = [
+            test
+            for test in compare.not_green(red, base, after, self._modules(intake.additive))
+            if test not in elsewhere
+        ]
+        # Only tests that the patch itself changes can be excused, and only if its version of them passes.
+        config = any(not intake.paths.is_module(path) for path in intake.set_aside)
+        excusable = {test for test in kept.failing if config or file_of(test) in modules}
+        excused: set[str] = set()
+        changed: Outcomes = {}
+        hopeful = not bad and not kept.vanished and not kept.skipped and len(excusable) == len(kept.failing)
+        if hopeful and (files := modules | set(map(file_of, excusable))):
+            tree = self.repository.with_files(self.patched, self.hidden)
+            changed, runs = await self._seen("the patched tree with its changed tests", tree, sorted(files))
+            if not any(self._doubt(run) for run in runs):
+                excused = {test for test in excusable if compare.is_passed(changed, test)}
+            bad = [test for test in elsewhere if not compare.is_passed(changed, test)]
+        failing = [test for test in kept.failing if test not in excused]
+        self._say_after(
+            red, bad, {**changed, **after} if not elsewhere else {**after, **changed}, kept, failing
+        )
+        if intake.set_aside and all(check.passed for check in self.checks):
+            self.check("review", False, self._review(excused), go_on=True)
+
+    def _say_after(
+        self, red: Red, bad: Sequence[str], seen: Outcomes, kept: compare.Kept, failing: Sequence[str]
+    ) -> None:
+        told = self.secret.told
+        self.shown = red.ids
+        shown = len(red.ids)
+        good = f"{shown} tests that failed without the fix pass with it" if shown else "the new tests pass"
+        self.check("green", not bad, f"with the fix:\n{told(bad, seen)}" if bad else good, go_on=True)
+        still = f"{kept.required - len(kept.failing)} of {kept.required} tests that passed before still pass"
+        self.check(
+            "pass_to_pass", not failing, "\n".join([still, told(failing, self.after)]).strip(), go_on=True
+        )
+        lost = compare.unloaded(self.after) - compare.unloaded(self.baseline.outcomes)
+        unloaded = f"\ncannot be loaded:\n{told(sorted(lost), self.after)}" if lost else ""
+        gone = f"{len(kept.vanished)} tests are gone:\n{told(kept.vanished, self.after)}{unloaded}"
+        self.check("vanished", not kept.vanished, gone if kept.vanished else "no test is gone", go_on=True)
+        skipped = told(kept.skipped, self.after) or "no test is newly skipped or expected to fail"
+        self.check("newly_skipped", not kept.skipped, skipped, go_on=True)
+
+    def _review(self, excused: set[str]) -> str:
+        """What a person must look at: the reasons, and the hunks that were judged without."""
+        lines = [f"{path}: {reason}" for path, reason in self.intake.set_aside.items()]
+        if excused:
+            lines.append(f"fail in the base's version and pass in the patch's: {', '.join(sorted(excused))}")
+        hunks = self.repository.diff(self.base, self.patched, self.intake.set_aside).decode(
+            "utf-8", "replace"
+        )
+        cut = f"\n[{len(hunks) - MAX_HUNKS} characters more]" if len(hunks) > MAX_HUNKS else ""
+        return "\n".join([*lines, hunks[:MAX_HUNKS] + cut])
+
+    # ---- helpers
+
+    async def _seen(
+        self, what: str, tree: str, files: Sequence[str], *, whole: bool = False
+    ) -> tuple[dict[str, TestOutcome], list[SuiteRun]]:
+        """Outcomes on a tree: of the whole suite if asked, and of those `files` that have none yet."""
+        runs = [await self.runner.run(what, tree)] if whole else []
+        there = self._ids(self.repository.files(tree))
+        missing = [file for file in files if file in there and not any(file in run.files for run in runs)]
+        if missing and not any(run.problem for run in runs):
+            runs.append(await self.runner.run(what, tree, missing))
+        return {test: outcome for run in runs for test, outcome in run.outcomes.items()}, runs
+
+    def _ids(self, files: Iterable[str]) -> frozenset[str]:
+        """Files of the repository as they stand in test ids."""
+        return frozenset(file.removeprefix(self.prefix) for file in files)
+
+    def _modules(self, files: Iterable[str]) -> set[str]:
+        """Those of `files` in which a runner looks for tests, as they stand in test ids."""
+        return set(self._ids(file for file in files if self.intake.paths.is_module(file)))
+
+
+def _prefix(tested: Iterable[str], files: Iterable[str]) -> str:
+    """The folder that test ids are relative to ("" or "folder/"): a test command may change into one."""
+    files = set(files)
+    for test in sorted(tested):
+        if test in files:
+            return ""
+        ends = [file for file in files if file.endswith("/" + test)]
+        if len(ends) == 1:
+            return ends[0].removesuffix(test)
+    return ""
+
+
+def _named_outcomes(outcomes: Outcomes) -> dict[str, str]:
+    return {test: outcome.outcome for test, outcome in outcomes.items()}
+
+
+def _last_lines(run: SuiteRun, most: int = 15) -> str:
+    return "\n".join(run.tail.strip().splitlines()[-most:])
