@@ -90,7 +90,7 @@ async def container(
             name=name,
             image=image,
             command=list(command),
-            entrypoint=[],
+            entrypoint=[""],  # the way to say: none, whatever the image has
             user=user,
             environment=dict(environment or {}),
             hostname="sandbox",

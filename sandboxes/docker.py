@@ -170,8 +170,9 @@ class Sandbox:
     async def read(self, path: str, limit: int) -> bytes:
         """A regular file's content. Raises FileNotFoundError, or ValueError if it is larger than `limit` bytes
         or no regular file."""
-        program = [*PYTHON, inside.source("read_file"), path, str(limit)]
-        data, code, error = await self._program(program, io.BytesIO(), limit + 1)
+        data, code, error = await self.program(
+            inside.source("read_file"), [path, str(limit)], io.BytesIO(), limit
+        )
         if code == 44:
             raise FileNotFoundError(path)
         if code == 45:
@@ -223,10 +224,18 @@ class Sandbox:
         async with self._engine.exec_start(exec_id) as stream:
             yield exec_id, stream
 
-    async def _program(self, argv: Sequence[str], source: BinaryIO, limit: int) -> tuple[bytes, int, str]:
-        """Run a short program of ours: (stdout up to `limit` bytes, exit code, first line of stderr)."""
+    async def program(
+        self, text: str, arguments: Sequence[str], source: BinaryIO, limit: int
+    ) -> tuple[bytes, int, str]:
+        """Run a Python program of ours in the toolbox's Python, `source` being its stdin.
+
+        Returns (stdout up to `limit` bytes, exit code, first line of stderr).
+        """
         out, error = bytearray(), bytearray()
-        async with self._exec(argv, stdin=True) as (exec_id, stream), anyio.create_task_group() as tasks:
+        async with (
+            self._exec([*PYTHON, text, *arguments], stdin=True) as (exec_id, stream),
+            anyio.create_task_group() as tasks,
+        ):
             tasks.start_soon(_feed, source, stream)
             while True:
                 kind, data = await stream.receive()
@@ -239,7 +248,7 @@ class Sandbox:
         return bytes(out), code, error.decode("utf-8", "replace").partition("\n")[0]
 
     async def _unpack(self, tar: BinaryIO, into: str, *generated: str) -> None:
-        _, code, error = await self._program([*PYTHON, inside.source("put_tree"), into, *generated], tar, 0)
+        _, code, error = await self.program(inside.source("put_tree"), [into, *generated], tar, 0)
         if code != 0:
             raise SandboxError(f"could not unpack into {into} in the sandbox: {error or f'exit code {code}'}")
 

@@ -1,8 +1,61 @@
-"""What of the host's network settings a set-up needs: proxies, the CA bundle, pip's index."""
+"""What of the host's network settings a set-up needs: proxies, CA certificates, pip's indexes."""
 
 from __future__ import annotations
 
+import configparser
 import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+CERTIFICATES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # macOS, BSD
+)
+CERTIFICATE_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+PIP_OPTIONS = (
+    "index-url",
+    "extra-index-url",
+    "find-links",
+    "trusted-host",
+    "proxy",
+    "default-timeout",
+    "retries",
+)
+URL_OPTIONS = ("index-url", "extra-index-url", "find-links", "proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class HostNetwork:
+    """Settings for programs in a set-up container. `variables` may hold secrets; they go to single commands only."""
+
+    variables: dict[str, str]
+    certificates: bytes
+    secrets: tuple[str, ...]
+    """What must not be seen in logs or stay in images."""
+    public: tuple[str, ...]
+    """The settings that may change what is installed, without credentials."""
+
+    @classmethod
+    def read(cls) -> HostNetwork:
+        pip = _pip_options()
+        variables = {**proxy_variables(), **{_variable(name): value for name, value in pip.items()}}
+        urls = [word for value in variables.values() for word in value.split() if "@" in word]
+        public = tuple(f"{name}={_USER.sub('//', value)}" for name, value in sorted(pip.items()))
+        return cls(variables, _certificates(), _secrets(urls), public)
+
+    def masked(self, text: str) -> str:
+        """The text without credentials."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return _USER.sub("//***@", text)
+
+
+_USER = re.compile(r"//[^/@\s'\"]+@")
 
 
 def proxy_variables() -> dict[str, str]:
@@ -13,3 +66,64 @@ def proxy_variables() -> dict[str, str]:
         if value:
             found[name] = found[name.upper()] = value
     return found
+
+
+def _secrets(urls: list[str]) -> tuple[str, ...]:
+    found: set[str] = set()
+    for url in urls:
+        # a token alone stands where the user name does
+        user, _, password = urlsplit(url).netloc.rpartition("@")[0].partition(":")
+        secret = password or user
+        found |= {secret, unquote(secret)}
+    return tuple(sorted((secret for secret in found if len(secret) >= 4), key=len, reverse=True))
+
+
+def _variable(option: str) -> str:
+    return "PIP_" + option.upper().replace("-", "_")
+
+
+def _pip_options() -> dict[str, str]:
+    """pip's options from its configuration files and variables, without what points into the host's files."""
+    found: dict[str, str] = {}
+    for file in _pip_files():
+        parser = configparser.RawConfigParser(strict=False)
+        try:
+            parser.read_string(file.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, configparser.Error):
+            continue  # pip itself says what is wrong with it
+        for section in ("global", "install"):
+            if parser.has_section(section):
+                found.update({name.replace("_", "-"): value for name, value in parser.items(section)})
+    if "timeout" in found:
+        found.setdefault("default-timeout", found["timeout"])
+    for option in PIP_OPTIONS:
+        if value := os.environ.get(_variable(option)):
+            found[option] = value
+    kept = {}
+    for option in PIP_OPTIONS:
+        words = found.get(option, "").split()
+        if option in URL_OPTIONS:
+            words = [word for word in words if word.startswith(("http://", "https://"))]
+        if words:
+            kept[option] = " ".join(words)
+    return kept
+
+
+def _pip_files() -> list[Path]:
+    chosen = os.environ.get("PIP_CONFIG_FILE")
+    if chosen == os.devnull:
+        return []
+    home = Path.home()
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), home / ".pip" / "pip.conf"]
+    files += [home / "Library" / "Application Support" / "pip" / "pip.conf", config / "pip" / "pip.conf"]
+    files += [Path(sys.prefix) / "pip.conf", *([Path(chosen)] if chosen else [])]
+    return [file for file in files if file.is_file()]
+
+
+def _certificates() -> bytes:
+    """All CA certificates that the host's programs trust, in PEM; b"" when no file is known."""
+    named = [Path(os.environ[name]) for name in CERTIFICATE_VARIABLES if os.environ.get(name)]
+    system = [Path(name) for name in CERTIFICATES if Path(name).is_file()][:1]
+    files = dict.fromkeys(path.resolve() for path in (*named, *system) if path.is_file())
+    return b"\n".join(path.read_bytes() for path in files)

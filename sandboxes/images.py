@@ -93,6 +93,23 @@ async def find_image(engine: Engine, reference: str) -> str | None:
         return None
 
 
+async def ensure_image(engine: Engine, reference: str, log: Callable[[str], None]) -> str:
+    """The id of the user's image, pulled if the engine does not have it. Raises ImageUnavailable."""
+    if found := await find_image(engine, reference):
+        return found
+    log(f"pulling {reference}")
+    refused = await _pull(engine, reference)
+    if found := await find_image(engine, reference):
+        return found
+    raise ImageUnavailable(f"cannot pull the image {reference}: {refused}")
+
+
+async def image_config(engine: Engine, image: str) -> dict[str, Any]:
+    """What the image says of itself: Env, Labels, User and so on."""
+    found = await engine.call(engine.api.inspect_image, image)
+    return dict(found.get("Config") or {})
+
+
 async def tag_image(engine: Engine, image: str, tag: str) -> None:
     repository, _, name = tag.partition(":")
     await engine.call(engine.api.tag, image, repository, name, force=True)
