@@ -15,6 +15,7 @@ Hidden tests stay out of the evidence, which models get to read; their ids and o
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -92,10 +93,8 @@ async def judge(
     started = time.monotonic()
     runner = _Runner(docker, repository, environment, test_command, timeout, run_id, log)
     judgement = _Judgement(runner, base, tuple(fail_to_pass))
-    try:
+    with contextlib.suppress(_Ended):
         await judgement.make(patch, test_patch, baseline)
-    except _Ended:
-        pass
     failed = [check.name for check in judgement.checks if not check.passed]
     green = not set(failed) - {"review"}
     return Verdict(
@@ -270,12 +269,8 @@ class _Judgement:
         required = compare.required_passes(base, self.before, self._ids(self.hidden), self.replaced)
         kept = compare.kept(required, after)
         modules = self._modules(intake.set_aside)
-        elsewhere = {test for test in red.ids if file_of(test) in modules}
-        bad = [
-            test
-            for test in compare.not_green(red, base, after, self._modules(intake.additive))
-            if test not in elsewhere
-        ]
+        own = self._modules(intake.additive)
+        bad = [test for test in compare.not_green(red, base, after, own) if file_of(test) not in modules]
         # Only tests that the patch itself changes can be excused, and only if its version of them passes.
         config = any(not intake.paths.is_module(path) for path in intake.set_aside)
         excusable = {test for test in kept.failing if config or file_of(test) in modules}
@@ -285,13 +280,18 @@ class _Judgement:
         if hopeful and (files := modules | set(map(file_of, excusable))):
             tree = self.repository.with_files(self.patched, self.hidden)
             changed, runs = await self._seen("the patched tree with its changed tests", tree, sorted(files))
-            if not any(self._doubt(run) for run in runs):
-                excused = {test for test in excusable if compare.is_passed(changed, test)}
-            bad = [test for test in elsewhere if not compare.is_passed(changed, test)]
+            excused = {test for test in excusable if compare.is_passed(changed, test)}
+            bad = [
+                test for test in red.ids if file_of(test) in modules and not compare.is_passed(changed, test)
+            ]
+            theirs = (
+                test for test in changed if file_of(test) in modules and not compare.is_failing(base, test)
+            )
+            bad += [test for test in theirs if not compare.is_passed(changed, test) and test not in bad]
+            if any(self._doubt(run) for run in runs):
+                bad = bad or sorted(files)
         failing = [test for test in kept.failing if test not in excused]
-        self._say_after(
-            red, bad, {**changed, **after} if not elsewhere else {**after, **changed}, kept, failing
-        )
+        self._say_after(red, bad, {**after, **changed}, kept, failing)
         if intake.set_aside and all(check.passed for check in self.checks):
             self.check("review", False, self._review(excused), go_on=True)
 

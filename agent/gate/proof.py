@@ -66,5 +66,5 @@ def proof(
         "environment_digest": environment.digest,
         "test_command": test_command,
         "named_fail_to_pass": list(fail_to_pass),
-        "verdict": verdict_json(verdict),
+        **verdict_json(verdict),
     }
