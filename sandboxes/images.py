@@ -63,8 +63,7 @@ chown 1000:1000 /home/agent /workspace /opt/env
 async def ensure_base_image(engine: Engine, log: Callable[[str], None]) -> str:
     """The id of the base image. In this order: the one built before, the image named by AGENT_BASE_IMAGE
     (or Debian's own) from the engine or a registry, debootstrap on this host. Raises ImageUnavailable."""
-    reference = os.environ.get("AGENT_BASE_IMAGE") or REFERENCE
-    tag = "assay-base:" + hashlib.sha256(f"{reference}\0{PREPARE}".encode()).hexdigest()[:24]
+    reference, tag = _reference(), base_image_tag()
     if found := await find_image(engine, tag):
         return found
     async with exclusively(tag.replace(":", "-"), log):
@@ -81,6 +80,42 @@ async def ensure_base_image(engine: Engine, log: Callable[[str], None]) -> str:
             log(f"cannot pull {reference} ({refused}); trying debootstrap")
             source = await _debootstrap(engine, refused, log)
         return await _prepare(engine, source, tag, log)
+
+
+def base_image_tag() -> str:
+    """The tag of the base image that this version makes with these settings."""
+    return "assay-base:" + hashlib.sha256(f"{_reference()}\0{PREPARE}".encode()).hexdigest()[:24]
+
+
+async def base_image_plan(engine: Engine) -> tuple[bool, str]:
+    """How the base image would be made, when it is first needed; or (False, what to do)."""
+    if await find_image(engine, _reference()):
+        return True, f"will be made from {_reference()}"
+    if os.environ.get("AGENT_BASE_IMAGE"):
+        return True, f"AGENT_BASE_IMAGE={_reference()} will be pulled"
+    if _debootstrap_program():
+        return True, f"{REFERENCE} will be pulled, or debootstrap run"
+    refused = await _pull(engine, REFERENCE)
+    return (True, f"will be made from {REFERENCE}") if not refused else (False, _no_base_image(refused))
+
+
+def _reference() -> str:
+    return os.environ.get("AGENT_BASE_IMAGE") or REFERENCE
+
+
+def _debootstrap_program() -> str | None:
+    """debootstrap, where this user may run it."""
+    if os.geteuid() != 0:
+        return None
+    return shutil.which("debootstrap", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
+def _no_base_image(refused: str) -> str:
+    return (
+        f"{REFERENCE} cannot be pulled ({refused}): run `docker pull {REFERENCE}` where there is a registry and "
+        "`docker load` it here, set AGENT_BASE_IMAGE to a Debian image that you have, or run once as root with "
+        "debootstrap installed (`apt-get install debootstrap`)"
+    )
 
 
 async def find_image(engine: Engine, reference: str) -> str | None:
@@ -198,13 +233,9 @@ async def _pull(engine: Engine, reference: str) -> str:
 
 async def _debootstrap(engine: Engine, refused: str, log: Callable[[str], None]) -> str:
     """Make a minimal Debian on this host and import it; returns the image's id."""
-    program = shutil.which("debootstrap", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    if program is None or os.geteuid() != 0:
-        raise ImageUnavailable(
-            f"there is no base image: {REFERENCE} cannot be pulled ({refused}). Run `docker pull {REFERENCE}` where "
-            "there is a registry and `docker load` it here, set AGENT_BASE_IMAGE to a Debian image that you have, "
-            "or run once as root with debootstrap installed (`apt-get install debootstrap`)"
-        )
+    program = _debootstrap_program()
+    if program is None:
+        raise ImageUnavailable(f"there is no base image: {_no_base_image(refused)}")
     # not in /tmp, which may be mounted so that device files and programs do not work
     folder = Path(
         await anyio.to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="assay-base-", dir="/var/tmp"))

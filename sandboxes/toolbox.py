@@ -40,7 +40,7 @@ async def ensure_toolbox(
     sources = await anyio.to_thread.run_sync(_sources, tools_dir)
     if not sources:
         raise SandboxError(f"there are no tools in {tools_dir}")
-    key = _hash(base_image.encode(), inside.source("build_toolbox").encode())
+    key = _toolbox_key(base_image)
     image = f"assay-toolbox:{key}"
     toolbox = f"assay-toolbox-{key}"
     if not await _complete(engine, toolbox):
@@ -53,6 +53,15 @@ async def ensure_toolbox(
             if not await _complete(engine, tools):
                 await _make_tools(engine, image, tools, sources)
     return toolbox, tools
+
+
+async def has_toolbox(engine: Engine, base_image: str) -> bool:
+    """Whether the toolbox of this base image is ready."""
+    return await _complete(engine, f"assay-toolbox-{_toolbox_key(base_image)}")
+
+
+def _toolbox_key(base_image: str) -> str:
+    return _hash(base_image.encode(), inside.source("build_toolbox").encode())
 
 
 def _sources(tools_dir: Path) -> dict[str, bytes]:
