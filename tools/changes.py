@@ -29,7 +29,7 @@ EXCLUDED = "__pycache__/\n*.py[co]\n.pytest_cache/\n.mypy_cache/\n.ruff_cache/\n
 # The model's own .git can't reach this repository, but its process could write here too: nothing may run commands.
 HARDENED = (  # noqa: SIM905 (reads as a command line)
     "-c core.hooksPath=/dev/null -c core.fsmonitor=false -c core.attributesFile=/dev/null -c core.autocrlf=false "
-    "-c core.excludesFile=/dev/null -c core.fileMode=true -c core.symlinks=true -c gc.auto=0"
+    "-c core.excludesFile=/dev/null -c core.fileMode=true -c core.symlinks=true -c gc.auto=0 -c core.looseCompression=1"
 ).split()
 DIFF = (  # noqa: SIM905
     "diff --cached --binary --full-index --no-ext-diff --no-textconv --no-renames --no-color "

@@ -6,7 +6,6 @@ import ast
 import os
 import re
 import stat
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,11 @@ def _read_file(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> R
     data = _load(workspace, shown, workspace.resolve(shown))
     if b"\0" in data[:8192]:
         return Result(f"[{safe(shown)} is a binary file of {len(data)} bytes]", {"binary": True})
-    lines = data.decode("utf-8", "replace").split("\n")
+    try:
+        whole, valid = data.decode(), True
+    except UnicodeDecodeError:
+        whole, valid = data.decode("utf-8", "replace"), False
+    lines = whole.split("\n")
     if lines[-1] == "":
         lines.pop()
     total = len(lines)
@@ -77,8 +80,8 @@ def _read_file(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> R
         notes.append("its lines end with CRLF; edit_file takes and keeps that")
     if not data.endswith(b"\n") and last == total:
         notes.append("no newline at its end")
-    if "\ufffd" in "".join(lines[start - 1 : last]):
-        notes.append("not all of it is valid UTF-8")
+    if not valid:
+        notes.append("not all of it is valid UTF-8; what is not is shown as \ufffd")
     if notes:
         numbered.append(f"[{'; '.join(notes)}]")
     return Result("\n".join(numbered), {"start": start, "end": last, "lines": total})
@@ -94,13 +97,11 @@ def _edit_file(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> R
     before_bytes = _load(workspace, shown, path)
     before = before_bytes.decode("utf-8", "surrogateescape")  # what is no UTF-8 stays as it is
     count = 0
-    for ending in ("\r\n", "\n") if "\r\n" in before else ("\n",):
+    crlf = before.count("\r\n")
+    for ending in sorted(("\n", "\r\n"), reverse=2 * crlf > before.count("\n")):
         find, put = (text.replace("\r\n", "\n").replace("\n", ending) for text in (old, new))
         if count := before.count(find):
             break
-    else:
-        if "\r" in old and (count := before.count(old)):
-            find, put = old, new
     if not count:
         from tools.near import explain_no_match
 
@@ -150,6 +151,8 @@ def _write_file(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> 
 
 def _write(path: str, data: bytes) -> None:
     """Put `data` in the place of the file at once: no reader, and no crash, ever sees half of it."""
+    import tempfile
+
     target = Path(path)
     temporary = ""
     try:

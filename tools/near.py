@@ -58,12 +58,13 @@ def _nearest(lines: list[str], wanted: list[str]) -> int | None:
 
 def _whitespace_causes(found: list[str], wanted: list[str]) -> list[str]:
     """What makes `found` differ from `wanted`, if it is whitespace alone."""
-    if ["".join(line.split()) for line in found] != ["".join(line.split()) for line in wanted]:
+    # The text may begin and end within a line.
+    if "".join("".join(wanted).split()) not in "".join("".join(found).split()):
         return []
     tabs_found, tabs_wanted = ("\t" in "".join(part) for part in (found, wanted))
     if tabs_found != tabs_wanted:
         a, b = ("tabs", "spaces") if tabs_found else ("spaces", "tabs")
         return [f"only whitespace differs: the file has {a} where `old` has {b}"]
-    if [line.rstrip() for line in found] == [line.rstrip() for line in wanted]:
+    if "\n".join(map(str.rstrip, wanted)) in "\n".join(map(str.rstrip, found)):
         return ["only whitespace at the ends of lines differs"]
     return ["only whitespace differs: look at the indentation"]

@@ -37,6 +37,7 @@ class Processes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[int, subprocess.Popen[bytes]] = {}
+        self._adopts = False
 
     def start(
         self,
@@ -123,8 +124,24 @@ class Processes:
         # Something in the background may hold the pipe: the process's own end decides.
         return not ready and process.poll() is not None
 
+    def adopt_orphans(self) -> None:
+        """Become the parent of descendants that lose theirs, and close this process's files and memory to them.
+
+        Both are Linux's own; where they can't be had, `end` finds less. All children of this process must be ours.
+        """
+        try:
+            import ctypes
+
+            prctl = ctypes.CDLL(None).prctl
+            self._adopts = prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
+            prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: else a child could write to our wire through /proc
+        except (ImportError, OSError, AttributeError):
+            pass
+
     def orphans(self) -> frozenset[int]:
         """Processes that lost their parent and were handed to this one."""
+        if not self._adopts:
+            return frozenset()
         me = os.getpid()
         with self._lock:
             return frozenset(
@@ -136,11 +153,11 @@ class Processes:
         for _ in range(20):  # what is killed may have forked meanwhile
             table = _table()
             orphans = self.orphans() - set(spared)
-            roots = orphans | {process.pid}
+            roots = orphans | ({process.pid} if process.poll() is None else set())
             victims = {p for p, (_, session, _) in table.items() if session == process.pid or p in roots}
             victims |= _descendants(table, victims)
             living = [p for p in victims if p in table and table[p][2] not in "ZX"]
-            for pid in living:
+            for pid in sorted(living):  # parents first, or a shell would still tell of its children's end
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
             self._reap(orphans)
@@ -160,21 +177,6 @@ class Processes:
         for pid in orphans:
             with contextlib.suppress(OSError):
                 os.waitpid(pid, os.WNOHANG)
-
-
-def adopt_orphans() -> None:
-    """Become the parent of descendants that lose theirs, and close this process's files and memory to them.
-
-    Both are Linux's own; where they can't be had, less is found by `Processes.end`.
-    """
-    try:
-        import ctypes
-
-        prctl = ctypes.CDLL(None).prctl
-        prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-        prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE: else a child could write to our wire through /proc
-    except (ImportError, OSError, AttributeError):
-        pass
 
 
 def _table() -> dict[int, tuple[int, int, str]]:
@@ -247,12 +249,19 @@ class Output:
         except OSError:
             self._file = None
 
-    def text(self) -> str:
-        """The output for a model. Ends the writing."""
+    def save(self) -> None:
+        """Have it in a file, however short it is. Ends the writing."""
         if self.path is None:
-            return cut_middle(readable(bytes(self._head)), 2 * MAX_TEXT)
+            self._open()
         if self._file is not None:
             self._file.close()
+
+    def text(self) -> str:
+        """The output for a model. Ends the writing."""
+        if self._file is not None:
+            self._file.close()
+        if self.total <= MAX_TEXT:
+            return cut_middle(readable(bytes(self._head)), 2 * MAX_TEXT)
         head = bytes(self._head[: MAX_TEXT * 2 // 5])
         head = head[: head.rfind(b"\n") + 1] or head
         tail = bytes(self._tail[-(MAX_TEXT * 3 // 5) :])

@@ -6,7 +6,6 @@ import ast
 import os
 import re
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +29,8 @@ DETAIL_LINES = 30
 
 
 def _run_tests(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> Result:
+    import tempfile
+
     ids: list[str] = arguments.get("ids", [])
     timeout = arguments.get("timeout", DEFAULT_TIMEOUT)
     place = Path(tempfile.mkdtemp(prefix="tests-", dir=workspace.private))
@@ -62,6 +63,9 @@ def _run_tests(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> R
         said.append(_unknown_text(workspace, unknown))
     if outcomes:
         said.append(_text(outcomes, data, finished))
+        if data["failures"] or data["collection_errors"]:
+            output.save()
+            said.append(f"[all that the tests printed is in {output.path}]")
     else:
         reason = fault or "no test ran"
         tail = cut_middle(output.text(), MAX_TEXT // 2).strip()
@@ -143,7 +147,10 @@ def _unknown_text(workspace: Workspace, unknown: Sequence[str]) -> str:
             files = [file for file in workspace.files() if re.search(r"tests?\b|test_|_test", file)]
             near = [file for file in files if file.endswith("/" + path)] or nearest(path, files)
         else:
-            near = [f"{path}::{name}" for name in nearest(rest.partition("[")[0], _tests_in(workspace, path))]
+            names = _tests_in(workspace, path)
+            wanted = rest.partition("[")[0]
+            same = [name for name in names if name.split("::")[-1] == wanted.split("::")[-1]]
+            near = [f"{path}::{name}" for name in same or nearest(wanted, names)]
         lines.append(
             f"not found: {safe(test_id)}" + (f"; near are {', '.join(map(safe, near))}" if near else "")
         )

@@ -17,7 +17,6 @@ import warnings
 from typing import IO, Any
 
 from tools import changes, files, finding, protocol, running, shell
-from tools.processes import adopt_orphans
 from tools.text import nearest, safe
 from tools.tool import Call, Result, Tool, ToolError
 from tools.workspace import Workspace
@@ -155,7 +154,7 @@ def main() -> None:
         workspace = Workspace(config["workspace"], config["scratch"], config["test_command"])
     except (KeyError, ValueError, TypeError, OSError) as error:
         sys.exit(f"AGENT_TOOLS holds no usable configuration: {type(error).__name__}: {error}")
-    adopt_orphans()
+    workspace.processes.adopt_orphans()
 
     def stop(*_: object) -> None:
         raise SystemExit(0)

@@ -45,9 +45,10 @@ class Workspace:
 
     def resolve_for_writing(self, path: str) -> str:
         """The real place of a file to write: in the workspace or under /tmp, also behind symlinks. Raises ToolError."""
-        real = os.path.realpath(self.resolve(path))
+        lexical = self.resolve(path)
+        real = os.path.realpath(Path(self.root, path))
         if not any(Path(real).is_relative_to(place) for place in self.writable):
-            leads = f" leads to {real}, which" if real != self.resolve(path) else ""
+            leads = f" leads to {real}, which" if real != lexical else ""
             raise ToolError(
                 f"{path!r}{leads} is outside the workspace {self.root}; write there or under /tmp"
             )
@@ -62,15 +63,22 @@ class Workspace:
 
     def missing(self, path: str) -> ToolError:
         """The error for a path that does not exist, with the names that are nearest to it."""
-        wanted = Path(path).name
+        wanted, directory = Path(path).name, self.shown(os.path.dirname(self.resolve(path)))  # noqa: PTH120
         same_name: list[str] = []
+        beside: dict[str, str] = {}
         names: dict[str, str] = {}
         for file in self.files():
-            name = file.rpartition("/")[2]
+            place, _, name = file.rpartition("/")
             if name == wanted:
                 same_name.append(file)
+            if (place or ".") == directory:
+                beside[name] = file
             names.setdefault(name, file)
-        near = same_name[:5] or [names[name] for name in nearest(wanted, names)]
+        near = (
+            same_name[:5]
+            or [beside[name] for name in nearest(wanted, beside)]
+            or [names[name] for name in nearest(wanted, names)]
+        )
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "; find_files finds names"
         return ToolError(f"there is no file {path!r}{hint}")
 

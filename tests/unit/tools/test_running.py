@@ -1,0 +1,212 @@
+"""The run_tests tool, with real pytest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.tool import Result
+from tools.workspace import Workspace
+
+Use = Callable[..., Result]
+Alive = Callable[[int], bool]
+
+SUITE = """
+import pytest
+def test_good(): pass
+def test_bad():
+    print("a hint on standard output")
+    assert 1 + 1 == 3, "sums are off \\x1b[31m"
+class TestA:
+    def test_m(self): pass
+@pytest.mark.parametrize("v", ["a b", "$(touch owned)"])
+def test_p(v): pass
+@pytest.mark.skip
+def test_s(): pass
+"""
+
+
+@pytest.fixture
+def suite(root: Path) -> Path:
+    (root / "tests").mkdir()
+    (root / "tests/test_a.py").write_text(SUITE)
+    return root
+
+
+def data(result: Result) -> dict[str, Any]:
+    assert result.data is not None
+    return dict(result.data)
+
+
+def test_the_whole_suite(good: Use, suite: Path) -> None:
+    result = good("run_tests")
+    found = data(result)
+    assert found["outcomes"] == {
+        "tests/test_a.py::test_good": "passed",
+        "tests/test_a.py::test_bad": "failed",
+        "tests/test_a.py::TestA::test_m": "passed",
+        "tests/test_a.py::test_p[a b]": "passed",
+        "tests/test_a.py::test_p[$(touch owned)]": "passed",
+        "tests/test_a.py::test_s": "skipped",
+    }
+    assert found["counts"] == {"passed": 4, "failed": 1, "skipped": 1}
+    assert (found["exit_code"], found["timed_out"], found["not_found"]) == (1, False, [])
+    assert found["collection_errors"] == []
+    [failure] = found["failures"]
+    assert failure["id"] == "tests/test_a.py::test_bad"
+    assert failure["message"].startswith("AssertionError: sums are off")
+    assert "tests/test_a.py:6: AssertionError" in failure["detail"]
+    lines = result.text.split("\n")
+    assert lines[0].startswith("1 failed, 4 passed, 1 skipped in ")
+    assert lines[2] == "FAILED tests/test_a.py::test_bad"
+    assert lines[3].startswith("AssertionError: sums are off")
+    assert "\x1b" not in result.text
+    printed = result.text.rpartition("[all that the tests printed is in ")[2].rstrip("]")
+    assert "a hint on standard output" in good("read_file", path=printed).text
+
+
+def test_chosen_tests_only(good: Use, suite: Path) -> None:
+    ids = ["tests/test_a.py::test_p[$(touch owned)]", "tests/test_a.py::TestA"]
+    assert data(good("run_tests", ids=ids))["outcomes"] == {
+        "tests/test_a.py::test_p[$(touch owned)]": "passed",
+        "tests/test_a.py::TestA::test_m": "passed",
+    }
+    assert not (suite / "owned").exists()
+    assert len(data(good("run_tests", ids=["tests"]))["outcomes"]) == 6
+    assert len(data(good("run_tests", ids=["./tests/test_a.py"]))["outcomes"]) == 6
+    assert len(data(good("run_tests", ids=[]))["outcomes"]) == 6
+
+
+def test_nothing_is_left_in_the_workspace(good: Use, suite: Path) -> None:
+    good("run_tests")
+    assert sorted(p.name for p in suite.rglob("*") if ".git" not in p.parts) == ["test_a.py", "tests"]
+    assert good("diff").text.startswith("no changes")
+
+
+@pytest.mark.parametrize(
+    ("test_id", "near"),
+    [
+        ("tests/test_a.py::test_god", "tests/test_a.py::test_good"),
+        ("tests/test_a.py::test_m", "tests/test_a.py::TestA::test_m"),
+        ("test_a.py::test_good", "tests/test_a.py"),
+        ("tests/test_b.py", "tests/test_a.py"),
+        ("--collect-only", None),
+        ("-x", None),
+        ("zzz/../../../../etc/passwd::x", None),
+    ],
+)
+def test_ids_that_do_not_exist(use: Use, suite: Path, test_id: str, near: str | None) -> None:
+    result = use("run_tests", ids=[test_id])
+    assert result.is_error
+    assert data(result)["not_found"] == [test_id]
+    assert f"not found: {test_id}" in result.text
+    if near:
+        assert near in result.text.split("\n")[0]
+
+
+def test_collection_errors(good: Use, suite: Path) -> None:
+    (suite / "tests/test_broken.py").write_text("import nothing_of_that_name\n")
+    result = good("run_tests")
+    [error] = data(result)["collection_errors"]
+    assert error["id"] == "tests/test_broken.py"
+    assert error["message"] == "ModuleNotFoundError: No module named 'nothing_of_that_name'"
+    assert data(result)["outcomes"] == {"tests/test_broken.py": "error"}
+    assert data(result)["failures"] == []
+    assert "ERROR tests/test_broken.py" in result.text
+
+
+def test_a_conftest_that_breaks_pytest_shows_the_output(use: Use, suite: Path) -> None:
+    (suite / "conftest.py").write_text("raise RuntimeError('broken conftest')\n")
+    result = use("run_tests")
+    assert result.is_error
+    assert data(result)["outcomes"] == {}
+    assert "RuntimeError: broken conftest" in result.text
+    assert "exit code 4" in result.text
+
+
+def test_a_runner_that_is_missing(use: Use, workspace: Workspace) -> None:
+    workspace.test_command = "no-such-python -m pytest"
+    result = use("run_tests")
+    assert result.is_error
+    assert "no report (exit code 127)" in result.text
+    assert "no-such-python" in result.text
+
+
+def test_a_command_that_is_no_suite(use: Use, workspace: Workspace) -> None:
+    workspace.test_command = "make check"
+    result = use("run_tests")
+    assert result.is_error
+    assert "{junit}" in result.text
+
+
+def test_a_forged_report_is_refused(use: Use, workspace: Workspace) -> None:
+    workspace.test_command = "echo '<!DOCTYPE x><testsuite/>' > {junit}"
+    result = use("run_tests")
+    assert result.is_error
+    assert "document type" in result.text
+
+
+def test_time_out_kills_the_tests(use: Use, suite: Path, alive: Alive) -> None:
+    (suite / "tests/test_slow.py").write_text(
+        "import os, subprocess, time\n"
+        "def test_slow():\n"
+        "    child = subprocess.Popen(['sleep', '300'], start_new_session=True)\n"
+        "    open('pids', 'w').write(f'{os.getpid()} {child.pid}')\n"
+        "    time.sleep(300)\n"
+    )
+    result = use("run_tests", ids=["tests/test_slow.py"], timeout=5)
+    assert result.is_error
+    assert result.text.startswith("timed out after 5 s")
+    assert data(result)["timed_out"] is True
+    for pid in (suite / "pids").read_text().split():
+        assert not alive(int(pid))
+
+
+def test_what_tests_leave_running_does_not_hold_the_call(good: Use, suite: Path, alive: Alive) -> None:
+    (suite / "tests/test_leak.py").write_text(
+        "import subprocess\ndef test_leak():\n    open('pid', 'w').write(str(subprocess.Popen(['sleep', '300']).pid))\n"
+    )
+    before = time.monotonic()
+    assert data(good("run_tests", ids=["tests/test_leak.py"], timeout=250))["timed_out"] is False
+    assert time.monotonic() - before < 200, "the leaked process would have run for 300 s"
+    assert not alive(int((suite / "pid").read_text()))
+
+
+def test_many_failures_are_bounded_and_counted(good: Use, suite: Path) -> None:
+    (suite / "tests/test_many.py").write_text(
+        "import pytest\n@pytest.mark.parametrize('n', range(300))\ndef test_n(n): assert not ('x' * 3000), 'y' * 3000\n"
+    )
+    result = good("run_tests", ids=["tests/test_many.py"])
+    assert len(result.text) < 60_000
+    assert "further failures" in result.text
+    assert len(data(result)["failures"]) == 300
+    assert sum(len(f["detail"]) for f in data(result)["failures"]) <= 500_000
+
+
+def test_thousands_of_ids_fit(good: Use, suite: Path) -> None:
+    (suite / "tests/test_many.py").write_text(
+        "import pytest\n@pytest.mark.parametrize('n', range(3000))\ndef test_with_a_name_that_is_rather_long(n): pass\n"
+    )
+    ids = [f"tests/test_many.py::test_with_a_name_that_is_rather_long[{n}]" for n in range(3000)]
+    assert sum(map(len, ids)) > 131_072, "more than one argument of a command may hold"
+    assert data(good("run_tests", ids=ids))["counts"] == {"passed": 3000}
+
+
+def test_the_session_of_the_shell_stays_apart(good: Use, suite: Path) -> None:
+    good("shell", command="cd tests; export PYTEST_ADDOPTS=--collect-only")
+    assert len(data(good("run_tests"))["outcomes"]) == 6
+
+
+@pytest.mark.parametrize("ids", ["tests/test_a.py", [1], [["a"]]])
+def test_ids_must_be_a_list_of_strings(use: Use, ids: object) -> None:
+    result = use("run_tests", ids=ids)
+    assert result.is_error
+    assert "must be an array of strings" in result.text
+
+
+def test_an_id_that_no_command_can_hold(use: Use) -> None:
+    assert "not a test id" in use("run_tests", ids=["a\0b"]).text
