@@ -5,7 +5,7 @@ Policy is read from the base tree alone. Nothing is checked out: everything work
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agent.gate import additive, paths
@@ -86,8 +86,12 @@ class _Examination:
         if not changed:
             self.refused.append("the patch changes nothing")
         for path, entry in changed.items():
+            old = self.before.get(path)
             if path not in self.hidden:
-                self._sort(path, self.before.get(path), entry)
+                self._sort(path, old, entry)
+            elif old and self.hidden[path]:
+                # The gate's version is what is judged, but a patch may not take away what that one keeps.
+                self._note_lost(path, old, entry, additive.tests_in(self._text(self.hidden[path])))
         if changed and not self.refused and not self.product:
             if self.comments and not (self.docs or self.additive or self.set_aside or self.lost):
                 self.refused.append(
@@ -153,20 +157,8 @@ class _Examination:
         shared = name == "conftest.py" or name == "__init__.py"
         source, target = self._text(old), self._text(new)
         is_python = name.endswith(".py") and not (new and new[0] == SYMLINK)
-        if old is not None and self.paths.is_module(path):
-            after = additive.tests_in(target)
-            if new is None:
-                self.lost.append(f"{path} is deleted or renamed")
-            elif additive.parsed(target) is not None:
-                self.lost += [
-                    f"{path}::{test} is deleted or renamed"
-                    for test in additive.tests_in(source)
-                    if test not in after
-                ]
-                self.lost += [
-                    f"{path}::{test} gets a skip or xfail mark"
-                    for test in additive.newly_skipped(source, target)
-                ]
+        if old is not None:
+            self._note_lost(path, old, new)
         if new is None:
             if not self.paths.is_module(path):
                 self.set_aside[path] = "it is deleted"
@@ -180,6 +172,23 @@ class _Examination:
                 self.additive[path] = new
         else:
             self.set_aside[path] = "it is new test configuration" if old is None else "it is changed"
+
+    def _note_lost(
+        self, path: str, old: Entry, new: Entry | None, among: Container[str] | None = None
+    ) -> None:
+        """Note the tests of a file that the patch takes away; `among` narrows it to tests of these names."""
+        if not self.paths.is_module(path):
+            return
+        source, target = self._text(old), self._text(new)
+        after = additive.tests_in(target)
+        if new is None:
+            self.lost.append(f"{path} is deleted or renamed")
+        elif additive.parsed(target) is not None:
+            lost = {test: "is deleted or renamed" for test in additive.tests_in(source) if test not in after}
+            lost |= dict.fromkeys(additive.newly_skipped(source, target), "gets a skip or xfail mark")
+            self.lost += [
+                f"{path}::{test} {how}" for test, how in lost.items() if among is None or test in among
+            ]
 
     def _requested(self) -> frozenset[str]:
         """The fixtures that any test file of the base may ask for."""
