@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tools.suite import DEFAULT_TEST_COMMAND, NotASuite, suite_command
-
 from agent.errors import UsageError
+from tools.suite import DEFAULT_TEST_COMMAND, NotASuite, suite_command
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ from sandboxes.types import Limits
 if TYPE_CHECKING:
     from agent.gate import Baseline
     from agent.git import Repository
-    from sandboxes.docker import Docker, Environment
+    from sandboxes.docker import Docker
+    from sandboxes.types import Environment
 
 TOOLS = Path(__file__).parent.parent / "tools"
 

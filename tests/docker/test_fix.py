@@ -77,7 +77,7 @@ def test_a_rejected_patch_is_dropped_and_the_next_attempt_starts_clean(tmp_path)
     assert "test_above" in told
     assert "marker-7" not in told
     looked = next(e for e in events if e["type"] == "tool_returned" and e["attempt"] == 2)
-    assert looked["data"]["output"].strip() == "0"
+    assert looked["text"].splitlines()[0] == "0", looked["text"]
     assert (
         git(repo, "log", "--format=%p %s", "-1", "fix/clamp").split()[0]
         == git(repo, "rev-parse", "--short", "main").strip()

@@ -26,7 +26,11 @@ def test_attempts_are_told_apart_and_summed():
     ]
     result = build_result(log, TASK, "r1", RunEnding("interrupted"))
     first, second = result["attempts"]
-    assert (first["cost_usd"], first["root_cause"], first["verdict"]["accepted"]) == (0.5, "off by one", False)
+    assert (first["cost_usd"], first["root_cause"], first["verdict"]["accepted"]) == (
+        0.5,
+        "off by one",
+        False,
+    )
     assert (second["cost_usd"], second["verdict"], second["ended"]) == (None, None, "interrupted")
     assert result["usage"] == {"requests": 2, "input": 150, "output": 15, "cache_read": 20, "cache_write": 10}
     assert result["cost_usd"] is None  # one price is not known, so no sum is

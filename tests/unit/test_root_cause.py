@@ -22,7 +22,9 @@ def test_without_a_named_test_the_model_is_asked_for_one():
 
 
 def test_hidden_tests_are_never_told():
-    text = brief(task(test_patch=b"+def test_hidden(): ...", fail_to_pass=("tests/t.py::test_hidden",)), "pytest", {})
+    text = brief(
+        task(test_patch=b"+def test_hidden(): ...", fail_to_pass=("tests/t.py::test_hidden",)), "pytest", {}
+    )
     assert "test_hidden" not in text
 
 
@@ -33,7 +35,8 @@ def test_an_issue_cannot_close_its_own_block():
 
 def test_a_retry_is_told_the_evidence_and_only_of_failed_checks():
     verdict = Verdict(
-        False, (Check("applies", True, "clean"), Check("pass_to_pass", False, "tests/test_a.py::test_ok failed"))
+        False,
+        (Check("applies", True, "clean"), Check("pass_to_pass", False, "tests/test_a.py::test_ok failed")),
     )
     text = brief(task(), "pytest", BASELINE, [Rejection(1, "submitted", "", verdict)])
     assert "Attempt 2" in text
