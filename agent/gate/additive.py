@@ -48,7 +48,7 @@ def same_code(base: bytes, new: bytes) -> bool:
     return base_tree is not None and new_tree is not None and _same(base_tree, new_tree)
 
 
-def tests_in(source: bytes) -> dict[str, Function]:
+def find_tests(source: bytes) -> dict[str, Function]:
     """The test functions of a file, by name as in a test id ("Class::test_x"); empty when it does not parse."""
     tree = parsed(source)
     return dict(_tests(tree.body, "")) if tree else {}
@@ -56,10 +56,10 @@ def tests_in(source: bytes) -> dict[str, Function]:
 
 def newly_skipped(base: bytes, new: bytes) -> list[str]:
     """Names of tests of the base that carry a skip or xfail mark in the new version alone."""
-    after = tests_in(new)
+    after = find_tests(new)
     return [
         name
-        for name, test in tests_in(base).items()
+        for name, test in find_tests(base).items()
         if name in after and _marks(after[name]) & SKIPPING - _marks(test)
     ]
 
@@ -91,12 +91,7 @@ class _Scope:
         self.globals = frozenset(_globals(symtable.symtable(source, "base", "exec")))  # type: ignore[arg-type]
         self.attributes = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
         self.requested = _arguments(tree) | _strings(tree) | (everywhere or frozenset())
-        self.imports = {
-            (_origin(statement), alias.name, alias.asname)
-            for statement in ast.walk(tree)
-            if isinstance(statement, ast.Import | ast.ImportFrom)
-            for alias in statement.names
-        }
+        self.imports = {key for statement in tree.body for key in _imported(statement)}
 
 
 def _grown(
@@ -185,8 +180,8 @@ def _intrusion(statement: ast.stmt, scope: _Scope, bound: Set[str], owner: ast.C
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
         return None
     if isinstance(statement, ast.Import | ast.ImportFrom):
-        known = [(_origin(statement), alias.name, alias.asname) in scope.imports for alias in statement.names]
-        names = [name for name, is_known in zip(_bound(statement), known, strict=True) if not is_known]
+        keys = zip(_bound(statement), _imported(statement), strict=True)
+        names = [name for name, key in keys if key not in scope.imports]
     elif isinstance(statement, Function | ast.ClassDef | ast.Assign | ast.AnnAssign):
         names = list(_bound(statement))
         if not names:
@@ -286,6 +281,17 @@ def _literal(node: ast.expr | None) -> bool:
 def _origin(node: ast.Import | ast.ImportFrom) -> str | None:
     """Where an import takes from: "..package", or None for a plain `import`."""
     return "." * node.level + (node.module or "") if isinstance(node, ast.ImportFrom) else None
+
+
+def _imported(statement: ast.stmt) -> list[tuple[str | None, str, str | None]]:
+    """What an import binds to its names, one key an alias: `import a.b` binds what `import a` does."""
+    if not isinstance(statement, ast.Import | ast.ImportFrom):
+        return []
+    origin = _origin(statement)
+    return [
+        (origin, alias.name.split(".")[0] if origin is alias.asname is None else alias.name, alias.asname)
+        for alias in statement.names
+    ]
 
 
 def _aliases(node: ast.Import | ast.ImportFrom) -> set[tuple[str, str | None]]:

@@ -53,6 +53,10 @@ class Secret:
             lines.append(f"{len(tests) - len(shown)} hidden")
         return "\n".join(lines)
 
+    def name(self, test: str) -> str:
+        """The test's id, unless it is hidden."""
+        return "a hidden test" if self._hides(test) else test
+
     def _hides(self, test: str) -> bool:
         return file_of(test) in self.files and test not in self.known
 
@@ -94,17 +98,16 @@ def red_named(names: Sequence[str], before: Outcomes, broken: Set[str], secret: 
     for name in names:
         found = matching(name, before)
         failing = [test for test in found if is_failing(before, test)]
-        shown = secret.told([name], before)
         if failing:
             ids += failing
         elif found:
-            now = ", ".join(sorted({before[test].outcome for test in found}))
-            faults.append(f"not reproduced: {shown.rpartition(': ')[0] or shown} is {now} on the base")
+            now = " and ".join(sorted({before[test].outcome for test in found}))
+            faults.append(f"not reproduced: {secret.name(name)} is {now} without the fix")
         elif file_of(name) not in broken:
-            faults.append(f"unknown test: {shown}; no such test is collected")
+            faults.append(f"unknown test: {secret.name(name)} is not among those that the suite collects")
     if faults:
         return Red("\n".join(faults), fault=True)
-    evidence = "without the fix:\n" + secret.told(ids or names, before)
+    evidence = f"{len(ids or names)} named tests fail without the fix:\n" + secret.told(ids or names, before)
     return Red(evidence, tuple(ids), names=tuple(names))
 
 
@@ -126,7 +129,7 @@ def red_hidden(
     )
     if not ids and not files:
         return Red("not reproduced: no hidden test fails on the base", fault=True)
-    evidence = f"without the fix {len(ids)} of the hidden tests fail"
+    evidence = f"{len(ids)} hidden tests fail without the fix"
     if files:
         evidence += f"; {len(files)} test files cannot be loaded or do not end"
     return Red(evidence, ids, files)
@@ -146,7 +149,8 @@ def red_own(before: Outcomes, baseline: Outcomes, own: Set[str], changed: Set[st
     failed = [test for test in bad if before[test].outcome == "failed"]
     ids = [test for test in failed if file_of(test) in own] or failed
     if ids:
-        return Red("without the fix:\n" + Secret().told(ids, before), tuple(ids))
+        evidence = f"{len(ids)} of the patch's tests fail without the fix:\n{Secret().told(ids, before)}"
+        return Red(evidence, tuple(ids))
     if bad:
         why = "the patch's tests break on the base before they test anything, which does not show the fault"
         return Red(f"{why}:\n{Secret().told(bad, before)}", fault=True)

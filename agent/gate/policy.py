@@ -91,7 +91,7 @@ class _Examination:
                 self._sort(path, old, entry)
             elif old and self.hidden[path]:
                 # The gate's version is what is judged, but a patch may not take away what that one keeps.
-                self._note_lost(path, old, entry, additive.tests_in(self._text(self.hidden[path])))
+                self._note_lost(path, old, entry, additive.find_tests(self._text(self.hidden[path])))
         if changed and not self.refused and not self.product:
             if self.comments and not (self.docs or self.additive or self.set_aside or self.lost):
                 self.refused.append(
@@ -180,11 +180,13 @@ class _Examination:
         if not self.paths.is_module(path):
             return
         source, target = self._text(old), self._text(new)
-        after = additive.tests_in(target)
+        after = additive.find_tests(target)
         if new is None:
             self.lost.append(f"{path} is deleted or renamed")
         elif additive.parsed(target) is not None:
-            lost = {test: "is deleted or renamed" for test in additive.tests_in(source) if test not in after}
+            lost = {
+                test: "is deleted or renamed" for test in additive.find_tests(source) if test not in after
+            }
             lost |= dict.fromkeys(additive.newly_skipped(source, target), "gets a skip or xfail mark")
             self.lost += [
                 f"{path}::{test} {how}" for test, how in lost.items() if among is None or test in among
