@@ -106,7 +106,7 @@ class Server:
             self._send(protocol.success(request_id, protocol.tool_result(result), modern=modern))
 
     def _cancel(self, request_id: object) -> None:
-        call = self._calls.get(request_id)
+        call = self._calls.get(request_id) if isinstance(request_id, str | int) else None
         if call is not None:
             call.cancelled.set()
 
