@@ -18,6 +18,7 @@ AGENT = "1000:1000"
 """Who every command in a sandbox runs as."""
 KEEPER = "65534:65534"
 """Who PID 1 runs as: another user than the commands', so that their `kill -9 -1` spares it."""
+HOME_MB = 256
 TOOLBOX = "/opt/toolbox"
 TOOLS = "/opt/toolbox/lib/agent-tools"
 
@@ -35,7 +36,7 @@ def agent_tmpfs(limits: Limits) -> dict[str, str]:
     return {
         "/workspace": options(limits.workspace_mb, "0755"),
         "/tmp": options(limits.tmp_mb, "1777"),  # noqa: S108
-        "/home/agent": options(256, "0755"),
+        "/home/agent": options(HOME_MB, "0755"),
         "/run": options(16, "0755"),
     }
 
@@ -160,7 +161,8 @@ async def remove(engine: Engine, name: str) -> None:
 def _ulimits(limits: Limits) -> list[Any]:
     from docker.types import Ulimit
 
-    largest = max(limits.workspace_mb, limits.tmp_mb) << 20
+    # above what fits in any writable place, so that a program sees a full disk rather than SIGXFSZ
+    largest = 2 * max(limits.workspace_mb, limits.tmp_mb, HOME_MB) << 20
     return [
         # no more than any engine may give: asking for more than its own limit fails
         Ulimit(name="nofile", soft=4096, hard=4096),

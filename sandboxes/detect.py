@@ -41,8 +41,8 @@ class Plan:
     extras: tuple[str, ...]
     groups: tuple[str, ...]
     """Dependency groups of pyproject.toml (PEP 735)."""
-    files: tuple[str, ...]
-    """Requirements files."""
+    files: Mapping[str, tuple[str, ...]]
+    """Requirements files, with the single requirements that stand in them."""
     loose: tuple[str, ...]
     """Single requirements, from tox, Poetry, PDM, Hatch, uv or tests_require."""
     dependencies: tuple[str, ...]
@@ -119,7 +119,10 @@ def plan(repository: Repository) -> Plan | None:
             name for name in [*extras, *tox.extras] if TEST_NAME.fullmatch(name) or name in tox.extras
         ),
         groups=_unique([*groups, *tox.groups]),
-        files=_unique([*files, *(name for name in tox.files if name in manifests)]),
+        files={
+            name: tuple(_requirement_lines(_text(manifests[name]).splitlines()))
+            for name in _unique([*files, *(name for name in tox.files if name in manifests)])
+        },
         loose=_unique(_requirement_lines(loose)),
         dependencies=_unique(_requirement_lines(_dependencies(pyproject, setup_cfg))),
         version=_version(manifests.get("PKG-INFO", b"")),

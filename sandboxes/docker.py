@@ -134,10 +134,10 @@ class Sandbox:
         """Run a command to its end, a string by bash (sh where there is no bash). stdin is /dev/null.
 
         `timeout` is in seconds. A command that exceeds it is killed with all its descendants, whatever session
-        they are in; if that fails (no process left to kill with, a descendant that wiped its environment and
-        holds the output), the whole container is killed, and later calls raise SandboxDied. Descendants left in
-        the background by a command that ended in time live on, but their output is not waited for. Cancelling
-        leaves the command running until the sandbox ends. `progress` is given the output as it comes.
+        they are in; if that fails (a command that wiped its own environment cannot be found), the whole
+        container is killed, and later calls raise SandboxDied. Descendants left in the background by a command
+        that ended in time live on, but their output is not waited for. Cancelling leaves the command running
+        until the sandbox ends. `progress` is given the output as it comes.
         """
         marker = f"ASSAY_EXEC={secrets.token_hex(8)}"
         if isinstance(command, str):

@@ -42,6 +42,7 @@ class Installer:
 
     async def make_venv(self, *, system_packages: bool, must: bool) -> bool:
         """Make the virtual environment /opt/env with the image's Python; False if the image has none."""
+        self._log("making a virtual environment")
         option = " --system-site-packages" if system_packages else ""
         failure = await self._run(f"python3 -m venv{option} /opt/env")
         if failure is None:
@@ -78,8 +79,14 @@ class Installer:
         self._log("that failed as a whole; installing one thing after the other")
         if plan.installable:
             await self._install_project(plan)
-        for words in (*groups, *files, *([requirement] for requirement in plan.loose)):
+        for words in groups:
             await self._try(words)
+        for name, requirements in plan.files.items():
+            if not await self._try(["-r", name]):
+                for requirement in requirements:
+                    await self._try([requirement])
+        for requirement in plan.loose:
+            await self._try([requirement])
         if (failure := await self._run(f"{INSTALL} pytest")) is not None:
             raise SetupFailed(f"pip could not install pytest: {telling(failure)}", failure)
 
@@ -105,9 +112,11 @@ class Installer:
         if (failure := await self._run(FALLBACK_PATH)) is not None:
             raise SetupFailed(f"the workspace could not be put on the path: {telling(failure)}", failure)
 
-    async def _try(self, words: Sequence[str]) -> None:
+    async def _try(self, words: Sequence[str]) -> bool:
+        """Install something that may be missing; False, and a warning, when that fails."""
         if (failure := await self._run(f"{INSTALL} {shlex.join(words)}")) is not None:
             self.warnings.append(f"could not install {' '.join(words)}: {telling(failure)}")
+        return failure is None
 
     async def _run(self, command: str) -> str | None:
         """Run a command in /workspace: None when it succeeds, else the last lines of its output."""

@@ -4,7 +4,7 @@ import os
 import stat
 import sys
 
-NOT_FOUND, NOT_A_FILE, TOO_LARGE = 44, 45, 46
+NOT_FOUND, TOO_LARGE, NOT_A_FILE = 44, 45, 46
 
 
 def main() -> int:

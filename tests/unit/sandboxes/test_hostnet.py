@@ -1,0 +1,91 @@
+"""The host's network settings, as a set-up is given them."""
+
+import pytest
+
+from sandboxes.hostnet import HostNetwork
+from sandboxes.install import clean, telling
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """A host with only the settings that a test makes; returns a function that reads them."""
+    import os
+
+    for name in list(os.environ):
+        if (
+            name.startswith("PIP_")
+            or name.lower().endswith("_proxy")
+            or name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+        ):
+            monkeypatch.delenv(name)
+
+    def read(pip_conf="", **variables):
+        (tmp_path / "pip.conf").write_text(pip_conf)
+        monkeypatch.setattr("sandboxes.hostnet._pip_files", lambda: [tmp_path / "pip.conf"])
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return HostNetwork.read()
+
+    return read
+
+
+def test_pip_settings_without_what_points_into_the_host(host):
+    found = host(
+        """
+[global]
+index-url = https://files.example/simple
+extra-index-url =
+    file:///srv/simple
+    https://more.example/simple
+find-links = /srv/wheels
+timeout = 99
+[install]
+trusted-host = files.example
+[list]
+format = json
+""",
+        PIP_FIND_LINKS="/opt/wheels https://links.example/",
+    )
+    assert found.variables == {
+        "PIP_INDEX_URL": "https://files.example/simple",
+        "PIP_EXTRA_INDEX_URL": "https://more.example/simple",
+        "PIP_FIND_LINKS": "https://links.example/",
+        "PIP_TRUSTED_HOST": "files.example",
+        "PIP_DEFAULT_TIMEOUT": "99",
+    }
+
+
+def test_variables_win_over_files(host):
+    found = host("[global]\nindex-url = https://a.example/\n", PIP_INDEX_URL="https://b.example/")
+    assert found.variables == {"PIP_INDEX_URL": "https://b.example/"}
+
+
+def test_credentials_are_masked_and_no_part_of_what_is_public(host):
+    found = host(
+        PIP_INDEX_URL="https://me:pa%2Fss-word@a.example/simple",
+        PIP_EXTRA_INDEX_URL="https://just-a-token@b.example/simple",
+        HTTPS_PROXY="http://user:proxy-pass@proxy:3128",
+    )
+    log = f"{found.variables} then pa/ss-word, just-a-token and https://x:unknown@c.example"
+    for secret in ("pa%2Fss-word", "pa/ss-word", "just-a-token", "proxy-pass", "unknown"):
+        assert secret not in found.masked(log)
+        assert secret not in repr(found.public)
+    assert "a.example/simple" in found.masked(log)
+    assert found.variables["https_proxy"] == "http://user:proxy-pass@proxy:3128"
+
+
+def test_all_certificate_files_that_are_named_are_joined(host, tmp_path):
+    (tmp_path / "a.pem").write_text("A")
+    (tmp_path / "b.pem").write_text("B")
+    found = host(PIP_CERT=str(tmp_path / "a.pem"), SSL_CERT_FILE=str(tmp_path / "b.pem"))
+    assert found.certificates.startswith(b"A\nB")
+
+
+def test_a_log_is_clean_and_its_telling_line_is_found():
+    noisy = "Collecting x\n\n\x1b[31mERROR: No matching distribution found for x\x1b[0m\x07\r\n[notice] upgrade pip\n"
+    log = clean(noisy)
+    assert log == "Collecting x\nERROR: No matching distribution found for x\n[notice] upgrade pip"
+    assert telling(log) == "ERROR: No matching distribution found for x"
+    assert telling("one\ntwo\n") == "two"
+    assert telling("") == "no output"
+    assert len(clean("line\n" * 1000).splitlines()) == 40
