@@ -173,8 +173,17 @@ def not_green(red: Red, baseline: Outcomes, after: Outcomes, own: Set[str]) -> l
         bad += [test for test in found if is_failing(after, test) and not is_failing(baseline, test)]
         if not any(is_passed(after, test) for test in found):
             bad.append(file)
-    new = (test for test in after if file_of(test) in own and not is_failing(baseline, test))
-    return list(dict.fromkeys([*bad, *(test for test in new if not is_passed(after, test))]))
+    return list(dict.fromkeys([*bad, *unpassed(own, baseline, after)]))
+
+
+def unpassed(files: Set[str], baseline: Outcomes, after: Outcomes) -> list[str]:
+    """The tests of some of the patch's files that do not pass, but for those that did not on the base either."""
+    there = (test for test in after if file_of(test) in files)
+    return [
+        test
+        for test in there
+        if not is_passed(after, test) and (test not in baseline or is_passed(baseline, test))
+    ]
 
 
 @dataclass(frozen=True)

@@ -284,10 +284,7 @@ class _Judgement:
             bad = [
                 test for test in red.ids if file_of(test) in modules and not compare.is_passed(changed, test)
             ]
-            theirs = (
-                test for test in changed if file_of(test) in modules and not compare.is_failing(base, test)
-            )
-            bad += [test for test in theirs if not compare.is_passed(changed, test) and test not in bad]
+            bad += [test for test in compare.unpassed(modules, base, changed) if test not in bad]
             if any(self._doubt(run) for run in runs):
                 bad = bad or sorted(files)
         failing = [test for test in kept.failing if test not in excused]

@@ -123,8 +123,9 @@ def test_only_passed_counts_as_green() -> None:
 
 def test_all_new_tests_of_the_patch_must_pass() -> None:
     red = Red("", ("a.py::x",))
-    after = outcomes(a__x="passed", a__y="failed", a__old="failed", b__z="failed")
-    assert compare.not_green(red, outcomes(a__old="failed"), after, {"a.py"}) == ["a.py::y"]
+    after = outcomes(a__x="passed", a__y="skipped", a__old="failed", a__xfail="xfailed", b__z="failed")
+    baseline = outcomes(a__old="failed", a__xfail="xfailed")
+    assert compare.not_green(red, baseline, after, {"a.py"}) == ["a.py::y"]
 
 
 def test_what_passed_before_must_pass_after() -> None:

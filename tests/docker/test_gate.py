@@ -1,0 +1,459 @@
+"""The judge on a small real project: true fixes pass, and each known way around the tests is told by its check."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import pytest
+
+from agent.errors import EnvironmentFault, UsageError
+from agent.gate import Baseline, judge, take_baseline
+from agent.git import Repository
+from agent.run import TOOLS
+from agent.types import Verdict
+from sandboxes.docker import Docker
+from sandboxes.types import Environment
+from tests.docker.project import git, state
+
+pytestmark = pytest.mark.docker
+
+CALC = """\
+def clamp(value, low, high):
+    if value < low:
+        return low
+    if value > high:
+        return low
+    return value
+
+
+def wrap(value, size):
+    return value % (size + 1)
+
+
+def mean(values):
+    return sum(values) / len(values)
+"""
+TESTS = """\
+import pytest
+
+from calc import clamp, mean, wrap
+
+
+def test_inside():
+    assert clamp(2, 1, 3) == 2
+
+
+def test_below():
+    assert clamp(0, 1, 3) == 1
+
+
+def test_wrap():
+    assert wrap(3, 3) == 3
+
+
+@pytest.mark.xfail
+def test_empty():
+    assert mean([]) == 0
+
+
+def test_mean():
+    assert mean([1, 2, 3]) == 2
+"""
+ABOVE = "\n\ndef test_above():\n    assert clamp(5, 1, 3) == 3\n"
+NEW = "from calc import clamp" + ABOVE
+FIXED = CALC.replace("> high:\n        return low", "> high:\n        return high")
+CHANGED_WRAP = CALC.replace("% (size + 1)", "% size")
+HIDDEN = {"tests/test_calc.py": TESTS + ABOVE, "tests/test_more.py": "def test_secret():\n    import calc\n"}
+Files = dict[str, str | None]
+
+
+@dataclass
+class Gate:
+    """A repository with its environment and baseline, and the judge on patches to it."""
+
+    path: Path
+    environment: Environment
+    baseline: Baseline | None = None
+    command: str = "python -m pytest"
+    timeout: float = 60
+
+    def judge(
+        self, files: Files | bytes, *, named: Sequence[str] = (), hidden: Files | bytes | None = None
+    ) -> Verdict:
+        """The verdict on a patch, given as the files that it changes or as its bytes."""
+
+        async def run() -> Verdict:
+            return await judge(
+                await Docker.connect(),
+                repository,
+                self.environment,
+                base=repository.resolve("HEAD"),
+                patch=patch(repository, files),
+                test_command=self.command,
+                fail_to_pass=named,
+                test_patch=None if hidden is None else patch(repository, hidden),
+                baseline=self.baseline,
+                timeout=self.timeout,
+                run_id="test-gate",
+                log=lambda line: None,
+            )
+
+        with Repository(self.path) as repository:
+            return anyio.run(run)
+
+    def take_baseline(self, run_id: str = "test-gate") -> Baseline:
+        async def run() -> Baseline:
+            return await take_baseline(
+                await Docker.connect(),
+                repository,
+                self.environment,
+                base=repository.resolve("HEAD"),
+                test_command=self.command,
+                timeout=self.timeout,
+                run_id=run_id,
+                log=lambda line: None,
+            )
+
+        with Repository(self.path) as repository:
+            return anyio.run(run)
+
+
+def patch(repository: Repository, files: Files | bytes) -> bytes:
+    if isinstance(files, bytes):
+        return files
+    tree = repository.tree_of(repository.resolve("HEAD"))
+    put = {
+        path: None if text is None else ("100644", repository.add_blob(text.encode()))
+        for path, text in files.items()
+    }
+    return repository.diff(tree, repository.with_files(tree, put))
+
+
+def project(folder: Path, files: dict[str, str]) -> Gate:
+    repo = folder / "repo"
+    for name, text in files.items():
+        (repo / name).parent.mkdir(parents=True, exist_ok=True)
+        (repo / name).write_text(text)
+    git(repo, "init", "-q")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "base")
+    with Repository(repo) as repository:
+        tar = folder / "base.tar"
+        repository.write_tar(repository.tree_of(repository.resolve("HEAD")), tar)
+
+    async def prepare() -> Environment:
+        docker = await Docker.connect()
+        return await docker.environment(tar, tools_dir=TOOLS, log=lambda line: None)
+
+    return Gate(repo, anyio.run(prepare))
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    files = {"calc.py": CALC, "tests/test_calc.py": TESTS, "conftest.py": ""}
+    gate = project(tmp_path_factory.mktemp("gate"), files)
+    gate.baseline = gate.take_baseline()
+    before = state(gate.path)
+    yield gate
+    assert state(gate.path) == before, "the gate changed the user's repository"
+
+
+def failed(verdict: Verdict) -> dict[str, str]:
+    return {check.name: check.evidence for check in verdict.checks if not check.passed}
+
+
+# ---- accepted
+
+ALL_CHECKS = ["applies", "policy", "tests_kept", "baseline", "red", "runner", "green", "pass_to_pass"]
+ALL_CHECKS += ["vanished", "newly_skipped"]
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        {"tests/test_new.py": NEW},
+        {"tests/test_calc.py": TESTS + ABOVE},
+        {"tests/test_calc.py": TESTS.replace("(2, 1, 3) == 2\n", "(2, 1, 3) == 2\n    assert clamp(5, 1, 3) == 3\n")},
+        {
+            "tests/helper.py": "high = 3\n",
+            "tests/test_new.py": "from helper import high\n" + NEW.replace("== 3", "== high"),
+        },
+    ],
+    ids=["new file", "added test", "added assertion", "with a helper"],
+)  # fmt: skip
+def test_a_true_fix_with_its_own_test_is_accepted(gate: Gate, tests: Files) -> None:
+    verdict = gate.judge({"calc.py": FIXED, **tests})
+    assert (verdict.accepted, verdict.needs_review, failed(verdict)) == (True, False, {})
+    assert [check.name for check in verdict.checks] == ALL_CHECKS
+    (shown,) = verdict.fail_to_pass
+    assert (verdict.before[shown], verdict.after[shown]) == ("failed", "passed")
+
+
+def test_a_true_fix_is_accepted_by_hidden_tests(gate: Gate) -> None:
+    verdict = gate.judge({"calc.py": FIXED}, hidden=HIDDEN)
+    assert failed(verdict) == {}
+    assert verdict.fail_to_pass == ("tests/test_calc.py::test_above",)
+    assert verdict.before["tests/test_more.py::test_secret"] == "passed"
+    named = gate.judge({"calc.py": FIXED}, hidden=HIDDEN, named=["tests/test_calc.py::test_above"])
+    assert named.accepted
+
+
+def test_the_patchs_version_of_a_hidden_file_does_not_matter(gate: Gate) -> None:
+    weaker = TESTS.replace("== 2", "== 2 or True")
+    assert gate.judge({"calc.py": FIXED, "tests/test_calc.py": weaker}, hidden=HIDDEN).accepted
+    verdict = gate.judge({"calc.py": CALC + "\nx = 1\n", "tests/test_calc.py": weaker}, hidden=HIDDEN)
+    assert set(failed(verdict)) == {"green"}
+
+
+def test_hidden_tests_that_cannot_be_loaded_on_the_base_are_red(gate: Gate) -> None:
+    hidden = {"tests/test_half.py": "from calc import half\n\n\ndef test_half():\n    assert half(4) == 2\n"}
+    verdict = gate.judge({"calc.py": CALC + "\n\ndef half(x):\n    return x / 2\n"}, hidden=hidden)
+    assert failed(verdict) == {}
+    verdict = gate.judge({"calc.py": CALC + "\n\ndef half(x):\n    return x\n"}, hidden=hidden)
+    assert set(failed(verdict)) == {"green"}
+
+
+def test_hidden_test_configuration_is_laid_over_both_sides(gate: Gate) -> None:
+    conftest = "import pytest\n\n\n@pytest.fixture\ndef high():\n    return 3\n"
+    test = "from calc import clamp\n\n\ndef test_above(high):\n    assert clamp(5, 1, high) == high\n"
+    verdict = gate.judge({"calc.py": FIXED}, hidden={"conftest.py": conftest, "tests/test_new.py": test})
+    assert failed(verdict) == {}
+    assert verdict.fail_to_pass == ("tests/test_new.py::test_above",)
+
+
+def test_tests_in_a_folder_that_the_command_changes_into(tmp_path: Path) -> None:
+    gate = project(tmp_path, {"sub/calc.py": CALC, "sub/tests/test_calc.py": TESTS, "sub/conftest.py": ""})
+    gate.command = "cd sub && python -m pytest -q"
+    verdict = gate.judge({"sub/calc.py": FIXED, "sub/tests/test_calc.py": TESTS + ABOVE})
+    assert failed(verdict) == {}
+    assert verdict.fail_to_pass == ("tests/test_calc.py::test_above",)
+
+
+# ---- rejected
+
+EXIT = "import os\n\nos._exit(0)\n"
+EXIT_AT_CALL = CALC.replace("    if value < low", "    __import__('os')._exit(0)\n    if value < low")
+FORGED = """\
+import os
+import sys
+
+path = next(word.partition("=")[2] for word in sys.argv if word.startswith("--junitxml="))
+names = ["test_inside", "test_below", "test_wrap", "test_mean", "test_empty", "test_above"]
+cases = "".join(f'<testcase classname="tests.test_calc" name="{n}" file="tests/test_calc.py" time="0"/>' for n in names)
+with open(path, "w") as file:
+    file.write(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+os._exit(0)
+"""
+PATCHED_RUNNER = """\
+import pytest
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    result = yield
+    report = result.get_result()
+    report.outcome = "passed"
+    report.longrepr = None
+"""
+SKIPS = FIXED.replace("    return sum", "    __import__('pytest').skip('no')\n    return sum")
+NOOP = CALC + "\n\nUNUSED = 1\n"
+FIXTURE_ERROR = """\
+import calc
+import pytest
+
+
+@pytest.fixture
+def unused():
+    assert calc.UNUSED
+
+
+def test_unused(unused):
+    pass
+"""
+NEW_TEST: Files = {"tests/test_new.py": NEW}
+HALF = {"tests/test_new.py": NEW + "\n\ndef test_far_above():\n    assert clamp(50, 1, 3) == 3\n"}
+HALF_FIX = CALC.replace(
+    "    if value > high:", "    if value == 5:\n        return high\n    if value > high:"
+)
+
+REJECTED: dict[str, tuple[Files, Files | None, set[str]]] = {
+    "half a fix": ({"calc.py": HALF_FIX}, HALF, {"green"}),
+    "half a fix, own tests": ({"calc.py": HALF_FIX, **HALF}, None, {"green"}),
+    "only a test": ({"tests/test_new.py": NEW}, None, {"policy"}),
+    "a deleted test": (
+        {
+            "calc.py": FIXED,
+            "tests/test_new.py": NEW,
+            "tests/test_calc.py": TESTS[: TESTS.index("def test_mean")],
+        },
+        None,
+        {"tests_kept"},
+    ),
+    "a deleted test file": ({"calc.py": FIXED, "tests/test_calc.py": None}, HIDDEN, {"tests_kept"}),
+    "a skipped test": (
+        {
+            "calc.py": FIXED,
+            **NEW_TEST,
+            "tests/test_calc.py": TESTS.replace("def test_b", "@pytest.mark.skip\ndef test_b"),
+        },
+        None,
+        {"tests_kept"},
+    ),
+    "no test": ({"calc.py": FIXED}, None, {"red"}),
+    "a new test that passes on the base": (
+        {"calc.py": FIXED, "tests/test_new.py": NEW.replace("5, 1, 3) == 3", "2, 1, 3) == 2")},
+        None,
+        {"red"},
+    ),
+    "a new test that breaks in a fixture": (
+        {"calc.py": NOOP, "tests/test_new.py": FIXTURE_ERROR},
+        None,
+        {"red"},
+    ),
+    "a new test that cannot be loaded": (
+        {"calc.py": NOOP, "tests/test_new.py": "from calc import UNUSED\n\n\ndef test_x(): pass\n"},
+        None,
+        {"red"},
+    ),
+    "no fix": ({"calc.py": NOOP, "tests/test_new.py": NEW}, None, {"green"}),
+    "a weakened test": (
+        {"calc.py": NOOP, "tests/test_calc.py": TESTS.replace("(2, 1, 3) == 2", "(2, 1, 3)")},
+        None,
+        {"red"},
+    ),
+    "a new test that fails": (
+        {"calc.py": FIXED, "tests/test_new.py": NEW + "    assert clamp(9, 1, 3) == 9\n"},
+        None,
+        {"green"},
+    ),
+    "early exit on import": ({"calc.py": EXIT, "tests/test_new.py": NEW}, None, {"runner"}),
+    "early exit in a call": ({"calc.py": EXIT_AT_CALL, "tests/test_new.py": NEW}, None, {"runner"}),
+    "a forged report": ({"calc.py": FORGED}, {"tests/test_calc.py": TESTS + ABOVE}, {"runner"}),
+    "a patched runner": ({"calc.py": NOOP, "conftest.py": PATCHED_RUNNER}, HIDDEN, {"green"}),
+    "a patched runner and an own test": (
+        {"calc.py": NOOP, "conftest.py": PATCHED_RUNNER, "tests/test_new.py": NEW},
+        None,
+        {"red"},
+    ),
+    "another test broken": ({"calc.py": FIXED.replace("len(values)", "2")}, HIDDEN, {"pass_to_pass"}),
+    "another test skipped from the product": ({"calc.py": SKIPS}, HIDDEN, {"newly_skipped"}),
+    "tests gone with a broken import": (
+        {"calc.py": FIXED.replace("def mean", "def average")},
+        {"tests/test_new.py": NEW},
+        {"vanished"},
+    ),
+    "a changed expectation that fails": (
+        {
+            "calc.py": FIXED.replace("% (size + 1)", "% size"),
+            "tests/test_new.py": NEW,
+            "tests/test_calc.py": TESTS.replace("wrap(3, 3) == 3", "wrap(3, 3) == 1"),
+        },
+        None,
+        {"green", "pass_to_pass"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_rejected(gate: Gate, name: str) -> None:
+    files, hidden, checks = REJECTED[name]
+    verdict = gate.judge(files, hidden=hidden)
+    assert (verdict.accepted, verdict.needs_review) == (False, False)
+    assert set(failed(verdict)) == checks
+    assert verdict.fail_to_pass == ()
+
+
+def test_a_patch_that_does_not_apply_exactly_is_rejected(gate: Gate) -> None:
+    with Repository(gate.path) as repository:
+        data = patch(repository, {"calc.py": FIXED}).replace(b"     return value", b"     return values")
+    assert list(failed(gate.judge(data))) == ["applies"]
+    assert failed(gate.judge(b"")) == {"applies": "the patch is empty"}
+
+
+def test_an_endless_patch_is_stopped_and_rejected(gate: Gate) -> None:
+    slow = Gate(gate.path, gate.environment, gate.baseline, timeout=15)
+    endless = CALC.replace("    return value\n", "    while True:\n        pass\n")
+    assert (
+        "stopped after 15 s" in failed(slow.judge({"calc.py": endless, "tests/test_new.py": NEW}))["runner"]
+    )
+
+
+def test_named_tests_that_pass_or_are_unknown_are_not_reproduced(gate: Gate) -> None:
+    fix: Files = {"calc.py": FIXED}
+    red = failed(gate.judge(fix, named=["tests/test_calc.py::test_mean"]))["red"]
+    assert red == "not reproduced: tests/test_calc.py::test_mean is passed without the fix"
+    assert "unknown test" in failed(gate.judge(fix, named=["tests/test_calc.py::test_nothing"]))["red"]
+    own: Files = {**fix, "tests/test_calc.py": TESTS + "\n\ndef test_nothing():\n    pass\n"}
+    assert "not reproduced" in failed(gate.judge(own, named=["tests/test_calc.py::test_nothing"]))["red"]
+
+
+def test_evidence_says_nothing_of_hidden_tests(gate: Gate) -> None:
+    hidden = {
+        "tests/test_secret.py": NEW.replace("test_above", "test_sesame").replace("== 3", "== 3, 'sesame'")
+    }
+    for files in ({"calc.py": NOOP}, {"calc.py": EXIT}, {"calc.py": FIXED.replace("def clamp", "def clip")}):
+        verdict = gate.judge(files, hidden=hidden)
+        assert not verdict.accepted
+        assert "sesame" not in " ".join(check.evidence for check in verdict.checks)
+        assert "secret" not in " ".join(check.evidence for check in verdict.checks)
+
+
+# ---- for a person to look at
+
+
+def test_a_changed_expectation_needs_review_with_the_hunk(gate: Gate) -> None:
+    tests = TESTS.replace("wrap(3, 3) == 3", "wrap(3, 3) == 0")
+    verdict = gate.judge({"calc.py": CHANGED_WRAP, "tests/test_calc.py": tests})
+    assert (verdict.accepted, verdict.needs_review) == (False, True)
+    (evidence,) = failed(verdict).values()
+    assert "-    assert wrap(3, 3) == 3\n+    assert wrap(3, 3) == 0" in evidence
+    assert verdict.fail_to_pass == ("tests/test_calc.py::test_wrap",)
+
+
+def test_changed_test_configuration_needs_review_though_the_fix_stands_without_it(gate: Gate) -> None:
+    verdict = gate.judge({"calc.py": FIXED, "tests/test_new.py": NEW, "conftest.py": "import os\n\nos.sep\n"})
+    assert (verdict.accepted, verdict.needs_review) == (False, True)
+    assert "conftest.py" in failed(verdict)["review"]
+
+
+# ---- faults that are no patch's
+
+
+def test_a_baseline_without_passing_tests_is_a_fault_of_the_environment(tmp_path: Path) -> None:
+    gate = project(tmp_path, {"calc.py": CALC, "tests/test_calc.py": "import absent_module\n"})
+    with pytest.raises(EnvironmentFault, match="absent_module"):
+        gate.take_baseline()
+    gate.command = "python -m pytest nowhere"
+    with pytest.raises(EnvironmentFault, match="nowhere"):
+        gate.take_baseline()
+    gate.command = "exit 3; pytest"
+    with pytest.raises(EnvironmentFault, match="exit code 3"):
+        gate.judge({"calc.py": FIXED}, named=["tests/test_calc.py::test_above"])
+
+
+def test_a_killed_sandbox_is_a_fault_of_the_environment(tmp_path: Path) -> None:
+    gate = project(tmp_path, {"test_x.py": "import time\n\n\ndef test_x():\n    time.sleep(50)\n"})
+    killer = """
+    until id=$(docker ps -q --filter label=assay.run=test-gate-killed) && [ -n "$id" ] \
+        && docker top "$id" | grep -q pytest; do sleep 0.1; done
+    docker kill $id"""
+    with subprocess.Popen(
+        ["sh", "-c", killer], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            with pytest.raises(EnvironmentFault, match="sandbox"):
+                gate.take_baseline("test-gate-killed")
+        finally:
+            process.kill()
+
+
+def test_what_the_user_can_mend_is_a_usage_fault(gate: Gate) -> None:
+    with pytest.raises(UsageError, match="test patch does not apply"):
+        gate.judge({"calc.py": FIXED}, hidden=b"--- a/nowhere\n+++ b/nowhere\n@@ -1 +1 @@\n-x\n+y\n")
+    other = Gate(gate.path, gate.environment, command="make test")
+    with pytest.raises(UsageError, match="make test"):
+        other.judge({"calc.py": FIXED, "tests/test_new.py": NEW})
