@@ -23,14 +23,15 @@ COMMON = [
     "--no-config",
     "--hidden",
     "--no-require-git",
-    "--glob=!.git",
     "--color=never",
     "--sort=path",
     "--null",
 ]
 
 
-def _rg(workspace: Workspace, call: Call, arguments: list[str], cwd: str) -> tuple[list[bytes], str]:
+def _rg(
+    workspace: Workspace, call: Call, options: list[str], where: str, cwd: str
+) -> tuple[list[bytes], str]:
     """Lines that ripgrep printed, and its complaints. A null byte ends each path. Raises ToolError."""
     out, error = bytearray(), bytearray()
 
@@ -40,7 +41,8 @@ def _rg(workspace: Workspace, call: Call, arguments: list[str], cwd: str) -> tup
             raise ToolError("far too many results: name a directory with `path`, or a more telling pattern")
 
     finished = workspace.processes.run(
-        [workspace.program("rg"), *COMMON, *arguments],
+        # Of globs the last that matches decides.
+        [workspace.program("rg"), *COMMON, *options, "--glob=!.git", "--", where],
         cwd=cwd,
         env=workspace.environment,
         timeout=TIMEOUT,
@@ -89,7 +91,7 @@ def _search(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> Resu
     inside = path == workspace.root or path.startswith(workspace.root + "/")
     where = os.path.relpath(path, workspace.root) if inside else path
     lines, complaints = _rg(
-        workspace, call, [*options, f"--regexp={arguments['pattern']}", "--", where], workspace.root
+        workspace, call, [*options, f"--regexp={arguments['pattern']}"], where, workspace.root
     )
     answer: list[str] = []
     size = shown = total = 0
@@ -155,7 +157,7 @@ def _find_files(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> 
 
 
 def _files(workspace: Workspace, call: Call, glob: str, path: str) -> list[bytes]:
-    lines, _ = _rg(workspace, call, ["--files", glob, "--", "."], path)
+    lines, _ = _rg(workspace, call, ["--files", glob], ".", path)
     return [name for name in b"\n".join(lines).split(b"\0") if name]
 
 

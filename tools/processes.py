@@ -38,6 +38,7 @@ class Processes:
         self._lock = threading.Lock()
         self._known: dict[int, subprocess.Popen[bytes]] = {}
         self._adopts = False
+        self._closed = False
 
     def start(
         self,
@@ -51,7 +52,10 @@ class Processes:
         pass_fds: Collection[int] = (),
     ) -> subprocess.Popen[bytes]:
         """Start `argv` in a session of its own. Raises OSError."""
+        self.collect()
         with self._lock:
+            if self._closed:
+                raise OSError("the server is ending")
             process = subprocess.Popen(
                 argv,
                 cwd=cwd,
@@ -160,7 +164,7 @@ class Processes:
             for pid in sorted(living):  # parents first, or a shell would still tell of its children's end
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
-            self._reap(orphans)
+            self.collect()
             if not living:
                 break
             time.sleep(0.002)
@@ -169,14 +173,25 @@ class Processes:
             self._known.pop(process.pid, None)
 
     def end_all(self) -> None:
-        """Kill everything that was started here."""
-        for process in list(self._known.values()):
+        """Kill everything that was started here, and start nothing more."""
+        with self._lock:
+            self._closed = True
+            processes = list(self._known.values())
+        for process in processes:
             self.end(process)
 
-    def _reap(self, orphans: Collection[int]) -> None:
-        for pid in orphans:
-            with contextlib.suppress(OSError):
-                os.waitpid(pid, os.WNOHANG)
+    def collect(self) -> None:
+        """Let orphans that have ended go: until then each takes a place in the table of processes."""
+        with self._lock, contextlib.suppress(ChildProcessError):
+            while self._adopts:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if ended is None:
+                    break
+                known = self._known.get(ended.si_pid)
+                if known is None:
+                    os.waitpid(ended.si_pid, 0)
+                elif known.poll() is None:
+                    break  # another thread is about to collect it
 
 
 def _table() -> dict[int, tuple[int, int, str]]:

@@ -156,6 +156,7 @@ class Shell:
     def _run(self, session: _Session, command: str, timeout: float, call: Call) -> Result:
         file = Path(self._workspace.private, "command")
         try:
+            file.parent.mkdir(parents=True, exist_ok=True)  # a command may have cleared /tmp
             file.write_text(command + "\n", encoding="utf-8")
         except OSError as error:
             raise ToolError(f"the command could not be stored ({error}); is {file.parent} full?") from error
@@ -163,6 +164,7 @@ class Shell:
         began = time.monotonic()
         exit_code, alive = session.run(str(file), output, timeout, call)
         seconds = time.monotonic() - began
+        self._workspace.processes.collect()
         if not alive:
             session.close()
             self._session = None

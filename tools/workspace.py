@@ -107,6 +107,8 @@ class Workspace:
 def command_environment() -> dict[str, str]:
     """The environment of commands: the server's own, made quiet for a reader that is no terminal."""
     environment = {k: v for k, v in os.environ.items() if k != "AGENT_TOOLS"}
+    if b"\0LC_CTYPE=" not in b"\0" + Path("/proc/self/environ").read_bytes():
+        environment.pop("LC_CTYPE", None)  # set by our own Python where there is no locale
     environment.update(
         PAGER="cat",
         GIT_PAGER="cat",

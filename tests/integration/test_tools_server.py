@@ -202,6 +202,20 @@ def test_daemons_are_found_and_killed(env: dict[str, str], root: Path) -> None:
     anyio.run(work)
 
 
+def test_orphans_that_ended_do_not_pile_up(env: dict[str, str]) -> None:
+    async def work() -> None:
+        async with client(env, "2026-07-28") as mcp:
+            for _ in range(5):
+                await call(
+                    mcp, "shell", command="for i in 1 2 3 4 5 6 7 8 9; do (setsid true &); done; sleep 0.1"
+                )
+            command = 'cat /proc/[0-9]*/stat 2>/dev/null | grep -c ") Z $PPID "'
+            text, _, _ = await call(mcp, "shell", command=command)
+            assert text.startswith("0\n")
+
+    anyio.run(work)
+
+
 # --- by hand
 
 

@@ -128,6 +128,15 @@ def test_files_are_found_by_glob(good: Use, tree: Path, arguments: dict[str, str
         assert name in result.text
 
 
+def test_what_is_in_git_is_never_found(good: Use, tree: Path) -> None:
+    good("shell", command="git status && echo needle > .git/needle")
+    found = good("find_files", pattern="*").data
+    assert found is not None
+    assert "src/b.txt" in found["files"]
+    assert not [name for name in found["files"] if name.startswith(".git/")]
+    assert ".git/" not in good("search", pattern="needle", glob="*").text
+
+
 def test_a_pattern_may_be_absolute(good: Use, tree: Path) -> None:
     assert good("find_files", pattern=f"{tree.resolve()}/src/*.py").data == {
         "files": ["src/a.py"],
