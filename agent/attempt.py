@@ -10,14 +10,14 @@ import anyio
 
 from agent.conversation import messages
 from agent.errors import ModelError
-from agent.events import AttemptEnded, EventLog, ModelReplied, ToolReturned, ToolStarted, UserSaid
+from agent.events import EventLog, ModelReplied, ToolReturned, ToolStarted, UserSaid
 from agent.models import Model
 from agent.prompts import render
 from agent.toolbox import Toolbox
 from agent.types import ToolCall, ToolResult
-from sandboxes.errors import SandboxDied
 
 MAX_PATCH = 10 * 1024 * 1024
+"""Bytes. The tool server refuses larger ones itself; only a forged server sends more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,6 @@ class Ending:
     patch: bytes | None = None
     turns: int = 0
     seconds: float = 0.0
-    error: ModelError | None = None
 
 
 async def work(
@@ -42,19 +41,19 @@ async def work(
     call `submit`: the gate judges patches, not claims. Raises SandboxDied when the sandbox is gone.
     """
     started = time.monotonic()
-    with anyio.move_on_at(deadline):
+    with anyio.move_on_at(deadline) as scope:
         ending = await _turns(number, model, toolbox, log, system=system, limit=turns, deadline=deadline)
-        if ending.how in ("submitted", "no_patch", "turns"):
-            patch = await _patch(toolbox)
-            if len(patch) > MAX_PATCH:
-                detail = f"the patch has {len(patch)} bytes; at most {MAX_PATCH} are taken"
-                ending = replace(ending, how="no_patch", detail=detail)
-            elif patch:
-                how = "submitted" if ending.how == "no_patch" else ending.how
-                ending = replace(ending, how=how, patch=patch)
-        return replace(ending, seconds=time.monotonic() - started)
-    taken = sum(isinstance(e, ModelReplied) and e.attempt == number for e in log.events)
-    return Ending("minutes", "the run's time is spent", turns=taken, seconds=time.monotonic() - started)
+    if scope.cancelled_caught:
+        taken = sum(isinstance(e, ModelReplied) and e.attempt == number for e in log.events)
+        ending = Ending("minutes", "the run's time is spent", turns=taken)
+    if ending.how in ("submitted", "no_patch", "turns"):
+        patch, fault = await _patch(toolbox)
+        if fault:
+            ending = replace(ending, how="no_patch", detail=fault)
+        elif patch:
+            how = "submitted" if ending.how == "no_patch" else ending.how
+            ending = replace(ending, how=how, patch=patch)
+    return replace(ending, seconds=time.monotonic() - started)
 
 
 async def _turns(
@@ -66,7 +65,7 @@ async def _turns(
         try:
             reply = await model.reply(system, messages(log.events, number), toolbox.specs)
         except ModelError as error:
-            return Ending("model_error", str(error), turns=turn - 1, error=error)
+            return Ending("model_error", str(error), turns=turn - 1)
         log.append(
             ModelReplied(
                 number,
@@ -126,18 +125,17 @@ async def _call(
     return result
 
 
-async def _patch(toolbox: Toolbox) -> bytes:
-    """The change of the workspace against the base, as `git apply` takes it."""
+async def _patch(toolbox: Toolbox) -> tuple[bytes, str]:
+    """The change of the workspace against the base, as `git apply` takes it, or why there is none to take."""
     result = await toolbox.call(ToolCall("patch", "diff", {}), timeout=300)
     data = result.data or {}
-    if result.is_error or not isinstance(data.get("patch"), str):
-        raise SandboxDied(f"the sandbox gave no patch: {result.text[:300]}")
-    text: str = data["patch"]
-    return base64.b64decode(text) if data.get("encoding") == "base64" else text.encode()
-
-
-def ended(number: int, ending: Ending, patch_sha256: str | None) -> AttemptEnded:
-    """The event that records `ending`."""
-    return AttemptEnded(
-        number, ending.how, ending.detail, ending.root_cause, patch_sha256, ending.turns, ending.seconds
-    )
+    text = data.get("patch")
+    if result.is_error or not isinstance(text, str):
+        return b"", f"the sandbox gave no patch: {result.text[:300]}"
+    try:
+        patch = base64.b64decode(text) if data.get("encoding") == "base64" else text.encode()
+    except ValueError as error:
+        return b"", f"the sandbox gave no patch: {error}"
+    if len(patch) > MAX_PATCH:
+        return b"", f"the patch has {len(patch)} bytes; at most {MAX_PATCH} are taken"
+    return patch, ""
