@@ -1,0 +1,112 @@
+"""The host's side of the laboratory: the scripts of in_sandbox/, their jobs and results, through the ordinary tools."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shlex
+import zlib
+from importlib.resources import files
+from typing import Any
+
+from agent.models.repair.turns import Steps, Turn
+
+FOLDER = "/tmp/repair-lab"  # noqa: S108 (inside the sandbox)
+SCRIPTS = ("repair_lab.py", "repair_observe.py", "repair_trial.py", "repair_patch.py", "repair_fork.py")
+CHUNK = 24_000
+"""Characters of a result that one call fetches; the shell tool cuts at 30,000."""
+MAX_CHUNKS = 60
+ADDOPTS = "-p no:cacheprovider -p no:randomly --capture=sys --continue-on-collection-errors"
+
+
+class LabError(Exception):
+    """The laboratory can't work in this repository; the text says why."""
+
+
+class Laboratory:
+    """Runs the project's own test command with the laboratory's plugin in it."""
+
+    def __init__(self, test_command: str) -> None:
+        if not re.search(r"\b(pytest|py\.test)\b", test_command):
+            raise LabError(f"local/repair works with pytest only, and the test command is {test_command!r}")
+        self._command = test_command
+        self._installed = False
+
+    def run(self, job: dict[str, Any], text: str) -> Steps[dict[str, Any]]:
+        """Run one job and return its result. Raises LabError when there is none."""
+        calls: list[tuple[str, dict[str, Any]]] = []
+        if not self._installed:
+            for name in SCRIPTS:
+                content = files("agent.models.repair.in_sandbox").joinpath(name).read_text("utf-8")
+                calls.append(("write_file", {"path": f"{FOLDER}/{name}", "content": content}))
+            self._installed = True
+        calls.append(("write_file", {"path": f"{FOLDER}/job", "content": _packed(job)}))
+        most = job["seconds"] + 2 * job.get("suite_limit", 60) + 60
+        calls.append(("shell", {"command": self._shell(job), "timeout": round(min(most, 1800))}))
+        results = yield Turn(text, calls)
+        failed = next((r for r in results if r.is_error), None)
+        if failed is not None:
+            raise LabError(f"{failed.name} failed: {failed.text[:300]}")
+        size, got = _chunk(results[-1].text)
+        while len(got) < size:
+            missing = range(len(got), min(size, CHUNK * MAX_CHUNKS), CHUNK)[:12]
+            if not missing:
+                raise LabError("the result is too long")
+            fetch: list[tuple[str, dict[str, Any]]] = [
+                ("shell", {"command": _fetch(start)}) for start in missing
+            ]
+            before = len(got)
+            for result in (yield Turn("Read more of the laboratory's result.", fetch)):
+                got += _chunk(result.text)[1]
+            if len(got) == before:
+                raise LabError("the result could not be read")
+        try:
+            data = json.loads(zlib.decompress(base64.b64decode(got), bufsize=1 << 20))
+        except (ValueError, zlib.error) as error:
+            raise LabError(f"the result is broken: {error}") from error
+        if not isinstance(data, dict):
+            raise LabError("the result is no object")
+        return data
+
+    def _shell(self, job: dict[str, Any]) -> str:
+        writes = "1" if job.get("disk") else ""
+        return "\n".join(
+            [
+                f"rm -f {FOLDER}/out; (",
+                f'export REPAIR_JOB={FOLDER}/job REPAIR_OUT={FOLDER}/out REPAIR_ROOT="$PWD"',
+                f"export PYTEST_PLUGINS=repair_lab PYTHONPATH={FOLDER}${{PYTHONPATH:+:$PYTHONPATH}}",
+                f"export PYTHONDONTWRITEBYTECODE={writes} PYTHONPYCACHEPREFIX={FOLDER}/bytecode PYTHONHASHSEED=0",
+                f'export PYTEST_ADDOPTS="$PYTEST_ADDOPTS {ADDOPTS}"',
+                self._command,
+                f") > {FOLDER}/log 2>&1 < /dev/null",
+                f"[ -s {FOLDER}/out ] || tail -c 1500 {FOLDER}/log",
+                _fetch(0),
+            ]
+        )
+
+
+def _fetch(start: int) -> str:
+    return (
+        f"echo; echo @@@ $(cat {FOLDER}/out 2>/dev/null | tr -d '\\n' | wc -c); "
+        f"cat {FOLDER}/out 2>/dev/null | tr -d '\\n' | tail -c +{start + 1} | head -c {CHUNK} | fold -w 1000; "
+        "echo; echo @@@"
+    )
+
+
+def _chunk(text: str) -> tuple[int, str]:
+    """The whole result's size and the piece of it in a shell's output. Raises LabError."""
+    match = re.search(r"^@@@ *(\d+)\n(.*?)^@@@$", text, re.MULTILINE | re.DOTALL)
+    if match is None or match[1] == "0":
+        shown = " ".join(text[: match.start()].split())[-600:] if match else text[-600:]
+        raise LabError(f"pytest did not start as the search needs it: {shown}")
+    return int(match[1]), re.sub(r"\s", "", match[2])
+
+
+def _packed(job: dict[str, Any]) -> str:
+    text = base64.b64encode(zlib.compress(json.dumps(job).encode())).decode()
+    return "\n".join(text[i : i + 1000] for i in range(0, len(text), 1000)) + "\n"
+
+
+def quoted(path: str) -> str:
+    return shlex.quote(path)

@@ -1,0 +1,199 @@
+"""The plan of a repair: failing tests, suspicious lines, candidates in batches, the best one proved and submitted."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agent.models.repair import localise
+from agent.models.repair.candidates import Candidate, generate
+from agent.models.repair.hand_in import HandIn
+from agent.models.repair.laboratory import LabError, Laboratory
+from agent.models.repair.operators.base import Evidence
+from agent.models.repair.trials import Trials
+from agent.models.repair.turns import Plan, Steps, Turn
+from agent.types import ToolResult
+
+FAILED = ("failed", "error")
+
+
+class GiveUp(Exception):
+    """The search can't go on; the text says why, for the user."""
+
+
+def repair(brief: str, seed: int, deadline: float) -> Plan:
+    """Lead one attempt: yields turns, receives their results. `deadline` is on the monotonic clock."""
+    search = Search(brief, seed, deadline)
+    try:
+        yield from search.run()
+    except (GiveUp, LabError) as reason:
+        yield from search.give_up(str(reason))
+
+
+class Search:
+    """One attempt at a repair."""
+
+    def __init__(self, brief: str, seed: int, deadline: float) -> None:
+        self.brief = brief
+        self.seed = seed
+        self.deadline = deadline
+        self.began = time.monotonic()
+        self.outcomes: Mapping[str, str] = {}
+        self.suite_seconds = 0.0
+        self.hand_in: HandIn | None = None
+        self.tried = ""
+
+    def run(self) -> Plan:
+        wanted = yield from self.failing_tests()
+        lab = Laboratory(_test_command(self.brief))
+        known = _near_first([i for i, o in self.outcomes.items() if o == "passed"], wanted)
+        seen = yield from self.observe(lab, wanted, known)
+        sources: Mapping[str, str] = seen["sources"]
+        # The failing tests may be what makes the whole suite slow.
+        known_seconds = min(self.suite_seconds, seen["known_seconds"] + seen["startup"] + 2)
+        self.hand_in = HandIn(sources, self.outcomes, wanted, self.suite_seconds)
+        wanted = [one for one in wanted if one not in seen["missing"]]
+        evidence = Evidence.gather(
+            list(seen["tests"].values()), [f.get("kind", "") for f in seen["failing"].values()]
+        )
+        frames = localise.frames_of(seen["failing"])
+        places = localise.rank(seen["lines"], len(wanted), frames, _issue(self.brief), sources)
+        if not places.scores:
+            raise GiveUp("the failing tests execute no code of the product that this search could change")
+        candidates = generate(sources, places, evidence, self.seed)
+        where = ", ".join(f"{path}:{line}" for path, line, _ in places.top(5))
+        self.tried = f"{len(places.scores)} suspicious lines, first {where}"
+        trials = Trials(
+            lab,
+            wanted,
+            known or seen["passed"],
+            seen,
+            known_seconds,
+            self.deadline - self.suite_seconds - 20,
+        )
+        skip = _earlier_attempts(self.brief)
+        refused = 0
+        for found in (yield from self.search(trials, candidates)):
+            if refused < skip:  # it was handed in before, or stands where one that was did
+                refused += 1
+                continue
+            problem = yield from self.hand_in.prove(found)
+            if not problem:
+                yield from self.hand_in.submit(found, places, trials.summary(), wanted)
+                return
+            self.tried += (
+                f"; {found.operator} at {found.edits[0].path}:{found.line} was plausible, but {problem}"
+            )
+        raise GiveUp(f"no small edit turns the failing tests green ({trials.summary()})")
+
+    def search(self, trials: Trials, candidates: Sequence[Candidate]) -> Steps[list[Candidate]]:
+        """Try candidates until some are plausible or time is spent; the plausible ones, best first."""
+        try:
+            yield from trials.run(candidates)
+        except LabError as error:
+            self.tried += f"; the laboratory failed: {error}"
+        return trials.plausible()
+
+    def failing_tests(self) -> Steps[list[str]]:
+        """Run the suite; which tests to turn green."""
+        started = time.monotonic()
+        timeout = max(60, round((self.deadline - started) * 0.5))
+        (result,) = yield Turn(
+            "Run the whole suite to see which tests fail.", [("run_tests", {"timeout": timeout})]
+        )
+        self.suite_seconds = time.monotonic() - started
+        data = result.data or {}
+        self.outcomes = {str(k): str(v) for k, v in (data.get("outcomes") or {}).items()}
+        failing = [test for test, outcome in self.outcomes.items() if outcome in FAILED]
+        named = _named(self.brief)
+        wanted = [test for test in named if test in failing or not self.outcomes]
+        if not wanted and named:
+            raise GiveUp(f"the tests that are named do not fail here: {', '.join(named[:5])}")
+        wanted = wanted or failing
+        if not wanted:
+            if not self.outcomes:
+                raise GiveUp(f"the suite could not be run: {' '.join(result.text.split())[:300]}")
+            raise GiveUp(
+                "local/repair needs a failing test and never guesses: name one with --fail-to-pass, or write one that "
+                "fails because of the bug"
+            )
+        return wanted
+
+    def observe(self, lab: Laboratory, wanted: list[str], known: list[str]) -> Steps[dict[str, Any]]:
+        left = self.deadline - time.monotonic()
+        job = {
+            "mode": "observe",
+            "wanted": wanted,
+            "known": known or None,
+            "seconds": round(min(60.0, 0.15 * left), 1),
+        }
+        seen = yield from lab.run(
+            job, "Record which lines the failing tests run, and which the passing ones."
+        )
+        if len(seen["missing"]) == len(wanted):
+            raise GiveUp(
+                "the failing tests can't be collected (does an import in their file fail?): nothing can be observed"
+            )
+        if all(entry["ok"] for entry in seen["failing"].values()) and not seen["hanging"]:
+            raise GiveUp(
+                "the failing tests pass when they are run alone: they depend on other tests, or on chance"
+            )
+        return seen
+
+    def give_up(self, reason: str) -> Plan:
+        """Leave the workspace as it was, and say why."""
+        if self.hand_in is not None:
+            yield from self.hand_in.restore()
+        seconds = time.monotonic() - self.began
+        summary = f"{reason[:1].upper()}{reason[1:]}." if not reason.endswith(".") else reason
+        tried = f" Looked at: {self.tried}." if self.tried else ""
+        summary = f"{summary}{tried} {seconds:.0f} s."
+        yield Turn(
+            "There is no repair to hand in.",
+            [("submit", {"summary": summary, "root_cause": "not found", "give_up": True})],
+        )
+
+
+def _test_command(brief: str) -> str:
+    match = re.search(r"^Test command: `(.+)`", brief, re.MULTILINE)
+    return match[1] if match else "python -m pytest"
+
+
+def _issue(brief: str) -> str:
+    match = re.search(r"<issue>(.*)</issue>", brief, re.DOTALL)
+    return match[1] if match else brief
+
+
+def _named(brief: str) -> list[str]:
+    """Test ids that the runtime names as those to turn green: list items that look like ids, after the issue."""
+    told = brief.rpartition("</issue>")[2].partition("Failing on the base")[0]
+    found = [line[2:].strip() for line in told.split("\n") if line.startswith("- ") and "::" in line]
+    return list(dict.fromkeys(found))
+
+
+def _earlier_attempts(brief: str) -> int:
+    """How many patches were rejected before this attempt."""
+    facts = brief.rpartition("</issue>")[2]
+    return len(re.findall(r"^Attempt \d+: (?:submitted|turns)\b", facts, re.MULTILINE))
+
+
+def _near_first(passing: list[str], wanted: list[str]) -> list[str]:
+    """Passing tests in the wanted tests' classes first, then in their files, then in their folders."""
+    scopes = {w.rpartition("::")[0] for w in wanted}
+    modules = {w.partition("::")[0] for w in wanted}
+    folders = {m.rpartition("/")[0] for m in modules}
+
+    def distance(test: str) -> int:
+        module = test.partition("::")[0]
+        if test.rpartition("::")[0] in scopes:
+            return 0
+        return 1 if module in modules else 2 if module.rpartition("/")[0] in folders else 3
+
+    return sorted(passing, key=distance)
+
+
+def failures(result: ToolResult) -> dict[str, str]:
+    """Outcome per test of a run_tests result."""
+    return {str(k): str(v) for k, v in ((result.data or {}).get("outcomes") or {}).items()}
