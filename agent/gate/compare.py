@@ -135,15 +135,22 @@ def red_hidden(
     return Red(evidence, ids, files)
 
 
-def red_own(before: Outcomes, baseline: Outcomes, own: Set[str], changed: Set[str], problem: str) -> Red:
+def red_own(
+    before: Outcomes, baseline: Outcomes, own: Set[str], changed: Set[str], broken_off: SuiteRun | None
+) -> Red:
     """The patch's own tests: in the files `own` that it adds (to), else in those that it changes.
 
-    At least one must fail in its own body. What breaks on loading or in a fixture shows nothing of the fault.
+    At least one must fail in its own body, or make the run hang or crash (`broken_off` is the run that gave no
+    report). What breaks on loading or in a fixture shows nothing of the fault.
     """
     if not own and not changed:
         return Red(f"the patch brings no test and {NO_TEST}", fault=True)
-    if problem:
-        return Red(f"the patch's tests cannot be run on the base: {problem}", fault=True)
+    if broken_off and broken_off.hung_or_crashed:
+        return Red(
+            f"the patch's tests do not end without the fix: {broken_off.problem}", files=tuple(own or changed)
+        )
+    if broken_off:
+        return Red(f"the patch's tests cannot be run on the base: {broken_off.problem}", fault=True)
     there = [test for test in before if file_of(test) in own | changed]
     bad = [test for test in there if is_failing(before, test) and not is_failing(baseline, test)]
     failed = [test for test in bad if before[test].outcome == "failed"]

@@ -124,7 +124,9 @@ class _Runner:
     run_id: str
     log: Callable[[str], None]
 
-    async def run(self, what: str, tree: str, files: Sequence[str] = ()) -> SuiteRun:
+    async def run(
+        self, what: str, tree: str, files: Sequence[str] = (), *, baseline: SuiteRun | None = None
+    ) -> SuiteRun:
         self.log(f"running {f'{len(files)} test files' if files else 'the suite'} on {what}")
         try:
             return await run_suite(
@@ -134,7 +136,8 @@ class _Runner:
                 tree,
                 self.test_command,
                 files=files,
-                timeout=self.timeout,
+                # Code that hangs need not use up a limit made for the slowest of suites.
+                timeout=min(self.timeout, max(60.0, 10 * baseline.seconds)) if baseline else self.timeout,
                 run_id=self.run_id,
             )
         except SandboxError as error:
@@ -224,21 +227,21 @@ class _Judgement:
         named = {file_of(name) for name in self.named} - self.baseline.files
         files = sorted(self._modules(laid) | named)
         seen, runs = await self._seen("the base with the tests that show the fault", tree, files, whole=whole)
-        problem = next((run.problem for run in runs if run.problem), "")
-        self.replaced = whole and not problem
+        broken_off = next((run for run in runs if run.problem), None)
+        self.replaced = whole and not broken_off
         replaced = self._ids(laid)
         stays = (
             {} if self.replaced else {test: o for test, o in base.items() if file_of(test) not in replaced}
         )
         self.before = {**stays, **seen}
-        broken = compare.unloaded(self.before) | (set(files) if problem else set())
+        broken = compare.unloaded(self.before) | (set(files) if broken_off else set())
         if self.named:
             return compare.red_named(self.named, self.before, broken, self.secret)
         if self.hidden:
             among = None if whole else replaced
             return compare.red_hidden(self.before, base, broken - compare.unloaded(base), self.secret, among)
         own, changed = self._modules(intake.additive), self._modules(intake.set_aside)
-        return compare.red_own(self.before, base, own, changed, problem)
+        return compare.red_own(self.before, base, own, changed, broken_off)
 
     async def _run_after(self) -> None:
         """Run the patched product with the tests that the gate stands by, and see whether the run can be believed."""
@@ -328,11 +331,11 @@ class _Judgement:
         self, what: str, tree: str, files: Sequence[str], *, whole: bool = False
     ) -> tuple[dict[str, TestOutcome], list[SuiteRun]]:
         """Outcomes on a tree: of the whole suite if asked, and of those `files` that have none yet."""
-        runs = [await self.runner.run(what, tree)] if whole else []
+        runs = [await self.runner.run(what, tree, baseline=self.baseline)] if whole else []
         there = self._ids(self.repository.files(tree))
         missing = [file for file in files if file in there and not any(file in run.files for run in runs)]
         if missing and not any(run.problem for run in runs):
-            runs.append(await self.runner.run(what, tree, missing))
+            runs.append(await self.runner.run(what, tree, missing, baseline=self.baseline))
         return {test: outcome for run in runs for test, outcome in run.outcomes.items()}, runs
 
     def _ids(self, files: Iterable[str]) -> frozenset[str]:

@@ -43,6 +43,11 @@ class SuiteRun:
     """Why there is no usable report; empty when there is one."""
 
     @property
+    def hung_or_crashed(self) -> bool:
+        """Whether the code under test never came back: it was stopped by the time limit or died by a signal."""
+        return bool(self.problem) and (self.exit_code is None or self.exit_code > 128)
+
+    @property
     def files(self) -> set[str]:
         """The files that the report names tests of."""
         return {file_of(test) for test in self.outcomes}

@@ -36,6 +36,11 @@ def wrap(value, size):
 
 def mean(values):
     return sum(values) / len(values)
+
+
+def pairs(left):
+    while left != 0:
+        left -= 2
 """
 TESTS = """\
 import pytest
@@ -133,7 +138,8 @@ def patch(repository: Repository, files: Files | bytes) -> bytes:
     return repository.diff(tree, repository.with_files(tree, put))
 
 
-def project(folder: Path, files: dict[str, str]) -> Gate:
+def project(folder: Path, files: dict[str, str], environment: Environment | None = None) -> Gate:
+    """A repository of these files; set up for itself, unless it needs no more than another one's environment."""
     repo = folder / "repo"
     for name, text in files.items():
         (repo / name).parent.mkdir(parents=True, exist_ok=True)
@@ -141,6 +147,8 @@ def project(folder: Path, files: dict[str, str]) -> Gate:
     git(repo, "init", "-q")
     git(repo, "add", "-A")
     git(repo, "commit", "-q", "-m", "base")
+    if environment is not None:
+        return Gate(repo, environment)
     with Repository(repo) as repository:
         tar = folder / "base.tar"
         repository.write_tar(repository.tree_of(repository.resolve("HEAD")), tar)
@@ -225,10 +233,23 @@ def test_hidden_test_configuration_is_laid_over_both_sides(gate: Gate) -> None:
     assert verdict.fail_to_pass == ("tests/test_new.py::test_above",)
 
 
-def test_tests_in_a_folder_that_the_command_changes_into(tmp_path: Path) -> None:
-    gate = project(tmp_path, {"sub/calc.py": CALC, "sub/tests/test_calc.py": TESTS, "sub/conftest.py": ""})
-    gate.command = "cd sub && python -m pytest -q"
-    verdict = gate.judge({"sub/calc.py": FIXED, "sub/tests/test_calc.py": TESTS + ABOVE})
+def test_a_fix_of_an_endless_loop_is_accepted_by_a_test_that_hangs_on_the_base(gate: Gate) -> None:
+    impatient = Gate(gate.path, gate.environment, gate.baseline, timeout=15)
+    test = "from calc import pairs\n\n\ndef test_odd():\n    pairs(3)\n"
+    for own, hidden in (({"tests/test_odd.py": test}, None), ({}, {"tests/test_odd.py": test})):
+        verdict = impatient.judge({"calc.py": CALC.replace("!= 0", "> 0"), **own}, hidden=hidden)
+        assert failed(verdict) == {}
+        assert verdict.after["tests/test_odd.py::test_odd"] == "passed"
+
+
+def test_tests_in_a_folder_that_the_command_changes_into(gate: Gate, tmp_path: Path) -> None:
+    other = project(
+        tmp_path,
+        {"sub/calc.py": CALC, "sub/tests/test_calc.py": TESTS, "sub/conftest.py": ""},
+        gate.environment,
+    )
+    other.command = "cd sub && python -m pytest -q"
+    verdict = other.judge({"sub/calc.py": FIXED, "sub/tests/test_calc.py": TESTS + ABOVE})
     assert failed(verdict) == {}
     assert verdict.fail_to_pass == ("tests/test_calc.py::test_above",)
 
@@ -423,20 +444,24 @@ def test_changed_test_configuration_needs_review_though_the_fix_stands_without_i
 # ---- faults that are no patch's
 
 
-def test_a_baseline_without_passing_tests_is_a_fault_of_the_environment(tmp_path: Path) -> None:
-    gate = project(tmp_path, {"calc.py": CALC, "tests/test_calc.py": "import absent_module\n"})
+def test_a_baseline_without_passing_tests_is_a_fault_of_the_environment(gate: Gate, tmp_path: Path) -> None:
+    other = project(
+        tmp_path, {"calc.py": CALC, "tests/test_calc.py": "import absent_module\n"}, gate.environment
+    )
     with pytest.raises(EnvironmentFault, match="absent_module"):
-        gate.take_baseline()
-    gate.command = "python -m pytest nowhere"
+        other.take_baseline()
+    other.command = "python -m pytest nowhere"
     with pytest.raises(EnvironmentFault, match="nowhere"):
-        gate.take_baseline()
-    gate.command = "exit 3; pytest"
+        other.take_baseline()
+    other.command = "exit 3; pytest"
     with pytest.raises(EnvironmentFault, match="exit code 3"):
-        gate.judge({"calc.py": FIXED}, named=["tests/test_calc.py::test_above"])
+        other.judge({"calc.py": FIXED}, named=["tests/test_calc.py::test_above"])
 
 
-def test_a_killed_sandbox_is_a_fault_of_the_environment(tmp_path: Path) -> None:
-    gate = project(tmp_path, {"test_x.py": "import time\n\n\ndef test_x():\n    time.sleep(50)\n"})
+def test_a_killed_sandbox_is_a_fault_of_the_environment(gate: Gate, tmp_path: Path) -> None:
+    other = project(
+        tmp_path, {"test_x.py": "import time\n\n\ndef test_x():\n    time.sleep(50)\n"}, gate.environment
+    )
     killer = """
     until id=$(docker ps -q --filter label=assay.run=test-gate-killed) && [ -n "$id" ] \
         && docker top "$id" | grep -q pytest; do sleep 0.1; done
@@ -446,7 +471,7 @@ def test_a_killed_sandbox_is_a_fault_of_the_environment(tmp_path: Path) -> None:
     ) as process:
         try:
             with pytest.raises(EnvironmentFault, match="sandbox"):
-                gate.take_baseline("test-gate-killed")
+                other.take_baseline("test-gate-killed")
         finally:
             process.kill()
 

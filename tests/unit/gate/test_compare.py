@@ -83,30 +83,36 @@ def test_a_hidden_file_that_cannot_be_loaded_must_pass_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "own", "problem", "line"),
+    ("before", "own", "broken_off", "line"),
     [
-        ({}, set(), "", "brings no test"),
-        (outcomes(a__x="passed"), {"a.py"}, "", "pass without the fix"),
-        (outcomes(a__x="error"), {"a.py"}, "", "break on the base before"),
-        (outcomes(a="error"), {"a.py"}, "", "break on the base before"),
-        (outcomes(b__x="failed"), {"a.py"}, "", "no new test"),
-        (outcomes(a__known="failed"), {"a.py"}, "", "no new test"),
-        ({}, {"a.py"}, "the suite was stopped after 9 s", "stopped after 9 s"),
+        ({}, set(), None, "brings no test"),
+        (outcomes(a__x="passed"), {"a.py"}, None, "pass without the fix"),
+        (outcomes(a__x="error"), {"a.py"}, None, "break on the base before"),
+        (outcomes(a="error"), {"a.py"}, None, "break on the base before"),
+        (outcomes(b__x="failed"), {"a.py"}, None, "no new test"),
+        (outcomes(a__known="failed"), {"a.py"}, None, "no new test"),
+        ({}, {"a.py"}, SuiteRun(exit_code=4, problem="left no report"), "left no report"),
     ],
 )
-def test_the_patchs_own_tests_show_nothing(before: Outcomes, own: set[str], problem: str, line: str) -> None:
-    red = compare.red_own(before, outcomes(a__known="failed"), own, set(), problem)
+def test_the_patchs_own_tests_show_nothing(
+    before: Outcomes, own: set[str], broken_off: SuiteRun | None, line: str
+) -> None:
+    red = compare.red_own(before, outcomes(a__known="failed"), own, set(), broken_off)
     assert red.fault
     assert line in red.evidence
 
 
 def test_one_failing_test_of_the_patch_is_red() -> None:
     before = outcomes(a__x="failed", a__y="passed", b__changed="failed")
-    assert compare.red_own(before, {}, {"a.py"}, {"b.py"}, "").ids == ("a.py::x",)
-    assert compare.red_own(before, outcomes(b__changed="passed"), set(), {"b.py"}, "").ids == (
+    assert compare.red_own(before, {}, {"a.py"}, {"b.py"}, None).ids == ("a.py::x",)
+    assert compare.red_own(before, outcomes(b__changed="passed"), set(), {"b.py"}, None).ids == (
         "b.py::changed",
     )
-    grown = compare.red_own(before, outcomes(a__x="passed"), {"a.py"}, set(), "")
+    for code in (None, 139):
+        hung = SuiteRun(exit_code=code, problem="left no report")
+        red = compare.red_own({}, {}, {"a.py"}, set(), hung)
+        assert (red.fault, red.files) == (False, ("a.py",))
+    grown = compare.red_own(before, outcomes(a__x="passed"), {"a.py"}, set(), None)
     assert grown.ids == ("a.py::x",)
 
 
