@@ -154,7 +154,9 @@ async def remove(engine: Engine, name: str) -> None:
             return
         except APIError as error:
             if error.status_code != 409:  # 409: the engine is removing it already
-                raise
+                raise SandboxError(
+                    f"could not remove container {name}: {error.explanation or error}"
+                ) from error
         await anyio.sleep(0.1)
 
 

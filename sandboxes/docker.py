@@ -61,9 +61,16 @@ class Docker:
         and set-up commands; `tools_dir` holds the sources of the tools. Only this step uses the network.
         Raises ImageUnavailable, SetupFailed, SandboxError.
         """
+        from docker.errors import APIError
+
         from sandboxes.environment import prepare
 
-        return await prepare(self.engine, tree_tar, image=image, setup=setup, tools_dir=tools_dir, log=log)
+        try:
+            return await prepare(
+                self.engine, tree_tar, image=image, setup=setup, tools_dir=tools_dir, log=log
+            )
+        except APIError as error:
+            raise SandboxError(f"the Docker engine failed: {error.explanation or error}") from error
 
     @asynccontextmanager
     async def sandbox(

@@ -44,7 +44,14 @@ class Engine:
         return await anyio.to_thread.run_sync(_connect)
 
     async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        return await anyio.to_thread.run_sync(partial(function, *args, **kwargs))
+        """Call a blocking function in a thread. Raises EngineUnavailable when the engine has gone, and
+        docker.errors.APIError when it refuses."""
+        import requests
+
+        try:
+            return await anyio.to_thread.run_sync(partial(function, *args, **kwargs))
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise EngineUnavailable(_why_unreachable(error)) from error
 
     async def exec_create(
         self,
@@ -72,7 +79,9 @@ class Engine:
         except APIError as error:
             if error.status_code in (404, 409):
                 raise SandboxDied("the sandbox has ended: it was stopped, or its lifetime is over") from error
-            raise
+            raise SandboxError(
+                f"the Docker engine refused a command: {error.explanation or error}"
+            ) from error
         return str(created["Id"])
 
     async def exec_state(self, exec_id: str) -> tuple[bool, int | None]:
@@ -110,9 +119,12 @@ class Engine:
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         target = urlsplit(self.address)
-        if target.scheme == "unix":
-            return await asyncio.open_unix_connection(target.path, limit=4 * CHUNK)
-        return await asyncio.open_connection(target.hostname, target.port, ssl=self._tls, limit=4 * CHUNK)
+        try:
+            if target.scheme == "unix":
+                return await asyncio.open_unix_connection(target.path, limit=4 * CHUNK)
+            return await asyncio.open_connection(target.hostname, target.port, ssl=self._tls, limit=4 * CHUNK)
+        except OSError as error:
+            raise EngineUnavailable(_why_unreachable(error)) from error
 
 
 class ExecStream:
@@ -219,7 +231,9 @@ def _why_unreachable(error: Exception) -> str:
             "Docker is not installed: install it with `apt-get install docker.io` (Debian, Ubuntu) "
             "or see https://docs.docker.com/engine/install/"
         )
-    if "FileNotFoundError" in text or "ConnectionRefusedError" in text or "refused" in text:
+    if any(
+        word in text for word in ("FileNotFoundError", "ConnectionRefusedError", "refused", "No such file")
+    ):
         return (
             "Docker is installed, but its engine is not running: start it with "
             "`sudo systemctl start docker` (or `dockerd`, or Docker Desktop), or set DOCKER_HOST"

@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from sandboxes.locks import exclusively
 from sandboxes.types import Limits
 
 REFERENCE = "debian:bookworm-slim"
+DEBOOTSTRAPPED = "assay-debian:bookworm"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMITS = Limits(lifetime_seconds=1200, pids=1024)
 # what apt and dpkg need to hand files to their owners
@@ -78,7 +79,8 @@ async def ensure_base_image(engine: Engine, log: Callable[[str], None]) -> str:
             if os.environ.get("AGENT_BASE_IMAGE"):
                 raise ImageUnavailable(f"cannot pull AGENT_BASE_IMAGE={reference}: {refused}")
             log(f"cannot pull {reference} ({refused}); trying debootstrap")
-            source = await _debootstrap(engine, refused, log)
+            async with exclusively("debootstrap", log):
+                source = await find_image(engine, DEBOOTSTRAPPED) or await _debootstrap(engine, refused, log)
         return await _prepare(engine, source, tag, log)
 
 
@@ -232,34 +234,58 @@ async def _pull(engine: Engine, reference: str) -> str:
 
 
 async def _debootstrap(engine: Engine, refused: str, log: Callable[[str], None]) -> str:
-    """Make a minimal Debian on this host and import it; returns the image's id."""
+    """Make a minimal Debian on this host and import it; returns DEBOOTSTRAPPED, its name."""
     program = _debootstrap_program()
     if program is None:
         raise ImageUnavailable(f"there is no base image: {_no_base_image(refused)}")
-    # not in /tmp, which may be mounted so that device files and programs do not work
-    folder = Path(
-        await anyio.to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="assay-base-", dir="/var/tmp"))
-    )
+    # not in /tmp, which others may write to, and which may be mounted without device files or programs
+    folder = Path("/var/cache/assay-base")
+    await anyio.to_thread.run_sync(_clear, folder)  # what a killed run left
     try:
         log("building a minimal Debian with debootstrap (about a minute)")
         root = folder / "root"
-        command = [program, "--variant=minbase", "bookworm", str(root)]
         with anyio.move_on_after(900) as limit:
-            done = await anyio.run_process(command, check=False, stderr=subprocess.STDOUT)
+            code, output = await _run_group([program, "--variant=minbase", "bookworm", str(root)])
         if limit.cancelled_caught:
             raise ImageUnavailable(
                 "debootstrap took more than 15 minutes; see that the Debian mirror can be reached"
             )
-        if done.returncode != 0:
-            lines = done.stdout.decode("utf-8", "replace").strip().splitlines()
-            raise ImageUnavailable(f"debootstrap failed: {lines[-1] if lines else done.returncode}")
-        return await engine.call(_import, engine, root)
+        if code != 0:
+            lines = output.decode("utf-8", "replace").strip().splitlines()
+            raise ImageUnavailable(f"debootstrap failed: {lines[-1] if lines else code}")
+        await engine.call(_import, engine, root)
     finally:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+            await anyio.to_thread.run_sync(_clear, folder)
+    return DEBOOTSTRAPPED
 
 
-def _import(engine: Engine, root: Path) -> str:
+async def _run_group(command: list[str]) -> tuple[int, bytes]:
+    """Run a program to its end: (exit code, output). When cancelled, its children are killed with it."""
+    output = b""
+    async with await anyio.open_process(command, stderr=subprocess.STDOUT, start_new_session=True) as process:
+        assert process.stdout is not None
+        try:
+            async for chunk in process.stdout:
+                output = (output + chunk)[-(1 << 16) :]
+            return await process.wait(), output
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what debootstrap made. It mounts /proc and /sys there, and leaves them when it is killed."""
+    for name in ("proc", "sys"):
+        subprocess.run(["umount", "-R", str(folder / "root" / name)], capture_output=True)
+    if any(os.path.ismount(folder / "root" / name) for name in ("proc", "sys")):
+        raise ImageUnavailable(
+            f"cannot unmount what is mounted below {folder}: unmount it and remove the directory"
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _import(engine: Engine, root: Path) -> None:
     left_out = ["./dev/*", "./proc/*", "./sys/*", "./var/cache/apt/*", "./var/lib/apt/lists/*"]
     command = [
         "tar",
@@ -271,8 +297,13 @@ def _import(engine: Engine, root: Path) -> str:
         ".",
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as tar:
-        answer = engine.api.import_image(src=tar.stdout, stream_src=True)
-    for word in reversed(str(answer).replace('"', " ").split()):
-        if word.startswith("sha256:"):
-            return word
-    raise ImageUnavailable(f"the Docker engine did not import the image: {answer}")
+        repository, _, tag = DEBOOTSTRAPPED.partition(":")
+        answer = engine.api.import_image(
+            src=tar.stdout,
+            stream_src=True,
+            repository=repository,
+            tag=tag,
+            changes=f"LABEL {owner.CACHE}=base",
+        )
+    if tar.returncode != 0 or "sha256:" not in str(answer):
+        raise ImageUnavailable(f"the Docker engine did not import the image: {answer}")

@@ -73,7 +73,7 @@ def unpack(stream: IO[bytes], into: Path, keep: bool) -> None:
             names = parts(member.name)
             folders = names if member.isdir() else names[:-1]
             blocked = False
-            for depth in range(1, len(folders) + 1):
+            for depth in range(1, len(folders) + 1) if folders not in made else ():
                 if folders[:depth] not in made:
                     blocked = not make_directory(into.joinpath(*folders[:depth]), keep)
                     if blocked:

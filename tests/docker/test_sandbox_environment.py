@@ -97,13 +97,12 @@ def test_a_project_is_set_up_once_and_nothing_secret_stays(tmp_path, monkeypatch
 
 def test_an_image_into_which_the_repository_wrote_credentials_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", f"https://agent:{TOKEN}@pypi.org/simple")
-    thief = b"import os, pathlib\npathlib.Path('/opt/env/loot').write_text(repr(os.environ))\n"
-    files = {"setup.py": thief + b"from setuptools import setup\nsetup(name='thief')\n"}
+    setup = ["env > /opt/env/loot"]
 
     async def main():
         docker = await Docker.connect()
         with pytest.raises(SetupFailed, match="credentials") as failed:
-            await environment_of(docker, tmp_path, files)
+            await environment_of(docker, tmp_path, {"a": b""}, setup=setup)
         assert TOKEN not in str(failed.value) + failed.value.log
 
     anyio.run(main)

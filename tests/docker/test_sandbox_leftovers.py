@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from sandboxes.docker import Docker
+from sandboxes.doctor import diagnose
 from sandboxes.leftovers import leftovers, remove_leftovers
 from tests.docker.sandbox_tools import a_sandbox, containers
 
@@ -17,6 +18,7 @@ import sys, anyio
 from pathlib import Path
 from sandboxes import containers
 from sandboxes.docker import Docker
+from sandboxes.doctor import diagnose
 from tests.docker.sandbox_tools import SMALL, a_sandbox, environment_of
 
 moment, folder = sys.argv[1], Path(sys.argv[2])
@@ -74,3 +76,18 @@ def test_a_living_owners_sandbox_is_no_leftover(tmp_path):
             assert (await sandbox.run("echo alive", timeout=20)).output == b"alive\n"
 
     anyio.run(main)
+
+
+def test_doctor_finds_all_in_order_and_removes_what_was_left(tmp_path):
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, "running", str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "ready\n"
+    owner.kill()
+    owner.wait()
+    findings = {finding.name: finding for finding in anyio.run(diagnose)}
+    assert set(findings) == {"engine", "limits", "disk", "base image", "toolbox", "sandbox", "leftovers"}
+    assert [name for name, finding in findings.items() if not finding.ok] == []
+    assert "killed-running" in findings["leftovers"].detail
+    assert containers("killed-running") == []
