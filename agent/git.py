@@ -57,6 +57,7 @@ class Repository:
         self._own = Path(self._temporary.name)
         self._batch: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
+        self._trees: dict[str, Mapping[str, Entry]] = {}
         try:
             self._open()
         except BaseException:
@@ -110,11 +111,13 @@ class Repository:
         """The tree id of a commit id (or of a tree id)."""
         return self._git(["rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}"]).decode().strip()
 
-    def files(self, tree: str) -> dict[str, Entry]:
+    def files(self, tree: str) -> Mapping[str, Entry]:
         """Every file of a tree, path -> (mode, id); bytes that are not UTF-8 stand as surrogates.
 
         Raises EnvironmentFault for a tree with names that no checkout may hold ("..", ".git").
         """
+        if tree in self._trees:
+            return self._trees[tree]
         found: dict[str, Entry] = {}
         for record in self._git(["ls-tree", "-r", "-z", "--full-tree", tree]).split(b"\0"):
             if record:
@@ -128,6 +131,7 @@ class Repository:
                     raise EnvironmentFault(
                         f"a tree holds {_printable(parent)!r} both as a file and as a folder"
                     )
+        self._trees[tree] = found
         return found
 
     def blob(self, sha: str, limit: int = MAX_BLOB) -> bytes:
