@@ -48,6 +48,15 @@ def test_it(mocker):
 }
 
 
+def fresh(folder, files):
+    """The files as a project that no cached environment is for."""
+    return {**files, "pyproject.toml": files["pyproject.toml"] + f"# {folder}\n".encode()}
+
+
+def remove_image(image):
+    subprocess.run(["docker", "rmi", "-f", image], check=True, capture_output=True)
+
+
 def image_text(image):
     """Everything the engine tells of an image, and the content of all that the set-up may have written."""
     inspect = subprocess.run(["docker", "inspect", image], capture_output=True, text=True, check=True).stdout
@@ -69,10 +78,11 @@ def image_text(image):
 def test_a_project_is_set_up_once_and_nothing_secret_stays(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", f"https://agent:{TOKEN}@pypi.org/simple")
     said: list[str] = []
+    files = fresh(tmp_path, PROJECT)
 
     async def main():
         docker = await Docker.connect()
-        environment = await environment_of(docker, tmp_path, PROJECT, log=said.append)
+        environment = await environment_of(docker, tmp_path, files, log=said.append)
         assert environment.warnings == ()
         assert environment.path.startswith("/opt/env/bin:")
         async with docker.sandbox(environment, run_id=RUN) as sandbox:
@@ -85,11 +95,13 @@ def test_a_project_is_set_up_once_and_nothing_secret_stays(tmp_path, monkeypatch
         return environment
 
     environment = anyio.run(main)
+    assert any("installing" in text for text in said)
+    assert TOKEN not in "\n".join(said)
     said.clear()
     assert anyio.run(main) == environment
     assert not any("installing" in text for text in said)
-    assert TOKEN not in "\n".join(said)
     told = image_text(environment.image)
+    remove_image(environment.image)
     assert TOKEN not in told
     assert "PIP_" not in told
     assert "BEGIN CERTIFICATE" not in told
@@ -109,7 +121,7 @@ def test_an_image_into_which_the_repository_wrote_credentials_is_not_kept(tmp_pa
 
 
 def test_a_project_that_cannot_be_installed_gets_its_dependencies(tmp_path):
-    broken = dict(PROJECT)
+    broken = fresh(tmp_path, PROJECT)
     broken["requirements-dev.txt"] = b"no-such-package-on-any-index-1\npytest-mock\n"
     broken["setup.py"] = b"raise SystemExit('error: no way to build this')\n"
     broken["src/tiny/__init__.py"] = b"import iniconfig\nVALUE = 42\n"
@@ -124,8 +136,9 @@ def test_a_project_that_cannot_be_installed_gets_its_dependencies(tmp_path):
             await sandbox.put_tree(tmp_path / "tree.tar")
             done = await sandbox.run("python -m pytest -q", timeout=60)
             assert done.exit_code == 0, done.output.decode()
+        return environment.image
 
-    anyio.run(main)
+    remove_image(anyio.run(main))
 
 
 def test_a_failing_set_up_command_is_told_with_its_last_lines(tmp_path):
@@ -160,4 +173,4 @@ anyio.run(main)
     assert [one.returncode for one in both] == [0, 0]
     assert answers[0] == answers[1]
     assert answers[0].startswith("sha256:")
-    subprocess.run(["docker", "rmi", "-f", answers[0]], check=True, capture_output=True)
+    remove_image(answers[0])
