@@ -14,6 +14,7 @@ from agent.types import Task, Verdict
 
 MAX_LISTED = 40
 MAX_EVIDENCE = 4000
+MAX_CLAIM = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,20 @@ class Rejection:
     """How the attempt ended, as in events.AttemptEnded."""
     detail: str
     verdict: Verdict | None
+    root_cause: str = ""
+    """What the attempt said it was; not verified."""
 
 
 def brief(
-    task: Task, test_command: str, baseline: Mapping[str, str], rejections: Sequence[Rejection] = ()
+    task: Task,
+    test_command: str,
+    baseline: Mapping[str, str],
+    rejections: Sequence[Rejection] = (),
+    *,
+    attempts: int,
 ) -> str:
-    """The first user message of an attempt. `baseline` is the outcome per test id at the base commit."""
+    """The first user message of an attempt. `baseline` is the outcome per test id at the base commit; `attempts`
+    is how many there are at most."""
     text = render(
         "fix",
         # A text that closes the block itself could pass for the runtime's own words.
@@ -42,7 +51,11 @@ def brief(
     if not rejections:
         return text
     facts = "\n\n".join(_fact(rejection) for rejection in rejections)
-    return text + "\n" + render("retry", number=str(len(rejections) + 1), rejections=facts)
+    return (
+        text
+        + "\n"
+        + render("retry", number=str(len(rejections) + 1), attempts=str(attempts), rejections=facts)
+    )
 
 
 def _proof(task: Task) -> str:
@@ -76,10 +89,12 @@ def _listing(ids: Sequence[str]) -> str:
 
 
 def _fact(rejection: Rejection) -> str:
-    head = f"Attempt {rejection.attempt}: {rejection.how}" + (
-        f" ({rejection.detail})" if rejection.detail else ""
-    )
-    if rejection.verdict is None:
-        return head
-    failed = [check for check in rejection.verdict.checks if not check.passed]
-    return "\n".join([head] + [f"- check `{c.name}` failed: {c.evidence[:MAX_EVIDENCE]}" for c in failed])
+    lines = [f"Attempt {rejection.attempt}: {rejection.how}"]
+    if rejection.detail:
+        lines.append(f"- it said: {rejection.detail[:MAX_CLAIM]}")
+    if rejection.root_cause:
+        lines.append(f"- it took this for the cause: {rejection.root_cause[:MAX_CLAIM]}")
+    for check in rejection.verdict.checks if rejection.verdict else ():
+        if not check.passed:
+            lines.append(f"- check `{check.name}` failed: {check.evidence[:MAX_EVIDENCE]}")
+    return "\n".join(lines)

@@ -112,7 +112,7 @@ class Run:
                 verdict = await self._judge(start, number, ending.patch)
                 if verdict.accepted or verdict.needs_review:
                     return await self._published(ending.patch, verdict)
-            rejections.append(Rejection(number, ending.how, ending.detail, verdict))
+            rejections.append(Rejection(number, ending.how, ending.detail, verdict, ending.root_cause))
             if ending.how == "minutes" or (ending.how == "gave_up" and number >= len(ladder)):
                 # A model that gave up has, from the same start with no new fact, nothing to add.
                 break
@@ -162,7 +162,13 @@ class Run:
         model = open_model(spec, seconds=left, seed=self.seed, attempt=number, on_retry=self._retried(number))
         system = render("system")
         self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, system))
-        told = brief(self.task, self.settings.test, start.baseline.outcomes, rejections)
+        told = brief(
+            self.task,
+            self.settings.test,
+            start.baseline.outcomes,
+            rejections,
+            attempts=self.settings.attempts,
+        )
         self.log.append(events.UserSaid(number, told))
         started = time.monotonic()
         limits = Limits(

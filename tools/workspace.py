@@ -116,5 +116,7 @@ def command_environment() -> dict[str, str]:
         TERM="dumb",
         # Stale byte code would hide an edit made within the same second that keeps the file's size.
         PYTHONDONTWRITEBYTECODE="1",
+        # Else what a script prints and the trace of its failure arrive out of order.
+        PYTHONUNBUFFERED="1",
     )
     return environment

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
@@ -49,8 +51,8 @@ class Secret:
         lines = [f"{test}: {self._said(test, outcomes)}" for test in shown[:LISTED]]
         if len(shown) > LISTED:
             lines.append(f"and {len(shown) - LISTED} more")
-        if len(tests) > len(shown):
-            lines.append(f"{len(tests) - len(shown)} hidden")
+        kinds = Counter(_kind(outcomes.get(test)) for test in tests if self._hides(test))
+        lines += [f"hidden tests: {count} {kind}" for kind, count in sorted(kinds.items())]
         return "\n".join(lines)
 
     def name(self, test: str) -> str:
@@ -67,6 +69,15 @@ class Secret:
         if not outcome.message or file_of(test) in self.files:
             return outcome.outcome
         return f"{outcome.outcome}: {outcome.message[:MESSAGE]}"
+
+
+def _kind(outcome: TestOutcome | None) -> str:
+    """How a hidden test ended, in words that the code under test can't choose: else it could smuggle ids out."""
+    if outcome is None:
+        return "absent"
+    name = outcome.message.partition(":")[0].strip()
+    known = isinstance(getattr(builtins, name, None), type) and name.isidentifier()
+    return f"{outcome.outcome} with {name}" if known else outcome.outcome
 
 
 def matching(name: str, tests: Iterable[str]) -> list[str]:

@@ -1,8 +1,12 @@
 """What an attempt is told: verified facts, and issue text that stays data."""
 
-from agent.root_cause import Rejection, brief
+from functools import partial
+
+from agent import root_cause
+from agent.root_cause import Rejection
 from agent.types import Check, Task, Verdict
 
+brief = partial(root_cause.brief, attempts=3)
 BASELINE = {"tests/test_a.py::test_ok": "passed", "tests/test_a.py::test_bad": "failed"}
 
 
@@ -39,6 +43,6 @@ def test_a_retry_is_told_the_evidence_and_only_of_failed_checks():
         (Check("applies", True, "clean"), Check("pass_to_pass", False, "tests/test_a.py::test_ok failed")),
     )
     text = brief(task(), "pytest", BASELINE, [Rejection(1, "submitted", "", verdict)])
-    assert "Attempt 2" in text
+    assert "Attempt 2 of 3" in text
     assert "`pass_to_pass` failed: tests/test_a.py::test_ok failed" in text
     assert "clean\n" not in text
