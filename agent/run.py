@@ -145,6 +145,7 @@ class Run:
             timeout=self.settings.test_timeout,
             run_id=self.run_id,
             log=self._note,
+            limits=sandbox_limits(self.settings, self.settings.test_timeout),
         )
         outcomes = list(baseline.outcomes.values())
         failing = sorted(t for t, o in baseline.outcomes.items() if o in ("failed", "error"))
@@ -171,13 +172,10 @@ class Run:
         )
         self.log.append(events.UserSaid(number, told))
         started = time.monotonic()
-        limits = Limits(
-            memory_mb=self.settings.memory_mb,
-            cpus=self.settings.cpus,
-            lifetime_seconds=int(left) + 600,
-        )
         try:
-            async with start.docker.sandbox(start.environment, run_id=self.run_id, limits=limits) as sandbox:
+            async with start.docker.sandbox(
+                start.environment, run_id=self.run_id, limits=sandbox_limits(self.settings, left)
+            ) as sandbox:
                 await sandbox.put_tree(start.tar)
                 async with open_toolbox(sandbox, test_command=self.settings.test) as toolbox:
                     ending = await attempt.work(
@@ -226,6 +224,7 @@ class Run:
             timeout=self.settings.test_timeout,
             run_id=self.run_id,
             log=self._note,
+            limits=sandbox_limits(self.settings, self.settings.test_timeout),
         )
         data = verdict_json(verdict)
         write_atomically(self.folder / "gate" / f"{number}.json", json.dumps(data, indent=2).encode() + b"\n")
@@ -271,6 +270,11 @@ class Run:
             self.log.append(events.ModelRetried(number, reason, wait))
 
         return note
+
+
+def sandbox_limits(settings: Settings, seconds: float) -> Limits:
+    """The user's limits for a sandbox; it outlives its `seconds` of work a little, should its owner be slow."""
+    return Limits(memory_mb=settings.memory_mb, cpus=settings.cpus, lifetime_seconds=int(seconds) + 600)
 
 
 def _import_sdks(specs: Sequence[str]) -> None:

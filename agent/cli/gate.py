@@ -71,7 +71,7 @@ async def _judge(
     test_patch: bytes | None,
 ) -> Verdict:
     from agent.gate import judge
-    from agent.run import TOOLS
+    from agent.run import TOOLS, sandbox_limits
     from sandboxes.docker import Docker
     from sandboxes.errors import SandboxError
 
@@ -101,6 +101,7 @@ async def _judge(
             timeout=settings.test_timeout,
             run_id=new_run_id(),
             log=log,
+            limits=sandbox_limits(settings, settings.test_timeout),
         )
     except SandboxError as error:
         raise EnvironmentFault(str(error)) from error

@@ -35,7 +35,7 @@ from tools.suite import TestOutcome
 
 if TYPE_CHECKING:
     from sandboxes.docker import Docker
-    from sandboxes.types import Environment
+    from sandboxes.types import Environment, Limits
 
 MAX_HUNKS = 4000
 """Characters of the hunks shown for review."""
@@ -63,9 +63,10 @@ async def take_baseline(
     timeout: float,
     run_id: str,
     log: Callable[[str], None],
+    limits: Limits | None = None,
 ) -> Baseline:
     """Run the suite on the base commit. Raises EnvironmentFault when that shows no passing test."""
-    runner = _Runner(docker, repository, environment, test_command, timeout, run_id, log)
+    runner = _Runner(docker, repository, environment, test_command, timeout, run_id, log, limits)
     return await runner.baseline(base)
 
 
@@ -83,6 +84,7 @@ async def judge(
     timeout: float,
     run_id: str,
     log: Callable[[str], None],
+    limits: Limits | None = None,
 ) -> Verdict:
     """Judge `patch` against commit `base`; `timeout` in seconds is for each run of the suite.
 
@@ -91,7 +93,7 @@ async def judge(
     reject a patch) and UsageError for a test patch that does not apply.
     """
     started = time.monotonic()
-    runner = _Runner(docker, repository, environment, test_command, timeout, run_id, log)
+    runner = _Runner(docker, repository, environment, test_command, timeout, run_id, log, limits)
     judgement = _Judgement(runner, base, tuple(fail_to_pass))
     with contextlib.suppress(_Ended):
         await judgement.make(patch, test_patch, baseline)
@@ -123,6 +125,7 @@ class _Runner:
     timeout: float
     run_id: str
     log: Callable[[str], None]
+    limits: Limits | None
 
     async def run(
         self, what: str, tree: str, files: Sequence[str] = (), *, baseline: SuiteRun | None = None
@@ -139,6 +142,7 @@ class _Runner:
                 # Code that hangs need not use up a limit made for the slowest of suites.
                 timeout=min(self.timeout, max(60.0, 10 * baseline.seconds)) if baseline else self.timeout,
                 run_id=self.run_id,
+                limits=self.limits,
             )
         except SandboxError as error:
             raise EnvironmentFault(f"the sandbox failed during a run of the suite: {error}") from error

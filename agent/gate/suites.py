@@ -18,7 +18,7 @@ from tools.suite import NotASuite, TestOutcome, parse_junit, suite_command
 
 if TYPE_CHECKING:
     from sandboxes.docker import Docker
-    from sandboxes.types import Environment
+    from sandboxes.types import Environment, Limits
 
 MAX_REPORT = 64 * 1024 * 1024
 """Bytes of a JUnit report."""
@@ -90,6 +90,7 @@ async def run_suite(
     files: Sequence[str] = (),
     timeout: float,
     run_id: str,
+    limits: Limits | None = None,
 ) -> SuiteRun:
     """Run the suite, or only its `files`, on a tree in a sandbox of its own; `timeout` in seconds.
 
@@ -106,7 +107,7 @@ async def run_suite(
     with tempfile.TemporaryDirectory(prefix="agent-gate-") as scratch:
         tar = Path(scratch) / "tree.tar"
         await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
-        async with docker.sandbox(environment, run_id=run_id) as sandbox:
+        async with docker.sandbox(environment, run_id=run_id, limits=limits) as sandbox:
             await sandbox.put_tree(tar)
             done = await sandbox.run(command, timeout=timeout, env=variables)
             tail = done.output.decode("utf-8", "replace")[-TAIL:]
