@@ -24,7 +24,7 @@ from agent.prompts import render
 from agent.result import RunEnding, build_result, write_atomically
 from agent.root_cause import Rejection, brief
 from agent.types import Status, Task, Verdict, issue_title
-from sandboxes.errors import SandboxDied, SandboxError
+from sandboxes.errors import SandboxDied, SandboxError, SetupFailed
 from sandboxes.types import Limits
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class Run:
             with tempfile.TemporaryDirectory(prefix="agent-") as scratch:
                 ending = await self._steps(Path(scratch))
         except (SandboxError, EnvironmentFault) as error:
+            for line in error.log.splitlines() if isinstance(error, SetupFailed) else ():
+                self._note(line)
             ending = RunEnding("environment", error=str(error))
         except ModelError as error:
             ending = RunEnding("model_error", error=str(error))
@@ -274,7 +276,15 @@ class Run:
 
 def sandbox_limits(settings: Settings, seconds: float) -> Limits:
     """The user's limits for a sandbox; it outlives its `seconds` of work a little, should its owner be slow."""
-    return Limits(memory_mb=settings.memory_mb, cpus=settings.cpus, lifetime_seconds=int(seconds) + 600)
+    memory, usual = settings.memory_mb, Limits()
+    return Limits(
+        memory_mb=memory,
+        cpus=settings.cpus,
+        # Files count as memory: with little of it, a full disk must be told as such, not end in a kill.
+        workspace_mb=min(usual.workspace_mb, memory // 2),
+        tmp_mb=min(usual.tmp_mb, memory // 4),
+        lifetime_seconds=int(seconds) + 600,
+    )
 
 
 def _import_sdks(specs: Sequence[str]) -> None:

@@ -73,7 +73,7 @@ async def _judge(
     from agent.gate import judge
     from agent.run import TOOLS, sandbox_limits
     from sandboxes.docker import Docker
-    from sandboxes.errors import SandboxError
+    from sandboxes.errors import SandboxError, SetupFailed
 
     def log(text: str) -> None:
         from agent.cli.text import printable
@@ -104,4 +104,6 @@ async def _judge(
             limits=sandbox_limits(settings, settings.test_timeout),
         )
     except SandboxError as error:
+        if isinstance(error, SetupFailed):
+            log(error.log)
         raise EnvironmentFault(str(error)) from error

@@ -25,23 +25,13 @@ pytestmark = pytest.mark.docker
 MOMENTS = ["setup", "baseline", "attempt", "gate"]
 
 
-def ours(kind: str, run_id: str) -> list[str]:
-    what = {
-        "containers": ["ps", "-aq"],
-        "volumes": ["volume", "ls", "-q"],
-        "networks": ["network", "ls", "-q"],
-    }
-    listed = subprocess.run(
-        ["docker", *what[kind], "--filter", f"label=assay.run={run_id}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return listed.stdout.split()
-
-
-def left(run_id: str) -> list[str]:
-    return [one for kind in ("containers", "volumes", "networks") for one in ours(kind, run_id)]
+def left(process: subprocess.Popen[str]) -> list[str]:
+    """Containers, volumes and networks that belong to the process, whatever they were for."""
+    found = []
+    for what in (["ps", "-aq"], ["volume", "ls", "-q"], ["network", "ls", "-q"]):
+        command = ["docker", *what, "--filter", f"label=assay.pid={process.pid}"]
+        found += subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return found
 
 
 def start(folder, moment: str) -> tuple[subprocess.Popen[str], str]:
@@ -82,7 +72,7 @@ def test_kill_9_then_doctor_leaves_nothing(tmp_path, moment):
     process.wait()
     done = agent(tmp_path, "doctor")
     assert done.returncode == 0, done.stdout
-    assert left(run_id) == []
+    assert left(process) == []
     assert state(repo) == before
     assert run_id in agent(tmp_path, "runs").stdout
 
@@ -99,5 +89,5 @@ def test_an_interrupted_run_cleans_up_after_itself(tmp_path, moment, number):
     assert json.loads(rest.splitlines()[-1])["result"]["status"] == "interrupted"
     result = json.loads((tmp_path / "home" / "runs" / run_id / "result.json").read_text())
     assert result["status"] == "interrupted"
-    assert left(run_id) == []
+    assert left(process) == []
     assert state(repo) == before
