@@ -25,12 +25,15 @@ class HandIn:
         outcomes: Mapping[str, str],
         wanted: Sequence[str],
         suite_seconds: float,
+        removal: str,
     ) -> None:
+        """`removal` is the command that takes the laboratory away, at the end."""
         self._sources = sources
         self._outcomes = outcomes
         self._wanted = list(wanted)
         self._timeout = max(60, round(6 * suite_seconds + 30))
         self._edited: set[str] = set()
+        self._removal: Calls = [("shell", {"command": removal})]
 
     def prove(self, candidate: Candidate) -> Steps[str]:
         """Make the edit and run the tests: "" when all is well, else what went wrong, with the edit undone."""
@@ -70,12 +73,13 @@ class HandIn:
             return "the suite gave no outcomes"
         return ""
 
-    def restore(self) -> Plan:
+    def restore(self, leave: bool = False) -> Plan:
         """Put back what was edited, and whatever trials changed or left in the workspace."""
         calls: Calls = [
             ("write_file", {"path": p, "content": self._sources[p]}) for p in sorted(self._edited)
         ]
         self._edited.clear()
+        calls += self._removal if leave else []
         results = yield Turn("Put the files back as they were.", [*calls, ("diff", {})])
         yield from self._clean(results[-1], keep=set())
 
@@ -94,7 +98,7 @@ class HandIn:
 
     def submit(self, candidate: Candidate, places: Places, summary: str, wanted: Sequence[str]) -> Plan:
         """Hand in the edit that stands in the workspace."""
-        (diff,) = yield Turn("Look at the change once more.", [("diff", {})])
+        _, diff = yield Turn("Look at the change once more.", [*self._removal, ("diff", {})])
         yield from self._clean(diff, keep={edit.path for edit in candidate.edits})
         edit = candidate.edits[0]
         ranked = sorted(places.scores, key=lambda p: -places.scores[p])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import shlex
@@ -12,12 +13,11 @@ from typing import Any
 
 from agent.models.repair.turns import Steps, Turn
 
-FOLDER = "/tmp/repair-lab"  # noqa: S108 (inside the sandbox)
 SCRIPTS = ("repair_lab.py", "repair_observe.py", "repair_trial.py", "repair_patch.py", "repair_fork.py")
 CHUNK = 24_000
 """Characters of a result that one call fetches; the shell tool cuts at 30,000."""
 MAX_CHUNKS = 60
-ADDOPTS = "-p no:cacheprovider -p no:randomly --capture=sys --continue-on-collection-errors"
+ADDOPTS = "-p no:randomly --capture=sys --continue-on-collection-errors"
 
 
 class LabError(Exception):
@@ -27,11 +27,19 @@ class LabError(Exception):
 class Laboratory:
     """Runs the project's own test command with the laboratory's plugin in it."""
 
-    def __init__(self, test_command: str) -> None:
+    def __init__(self, test_command: str, mark: str) -> None:
+        """`mark` tells the laboratory's folder from others'. Raises LabError when this is no pytest command."""
         if not re.search(r"\b(pytest|py\.test)\b", test_command):
             raise LabError(f"local/repair works with pytest only, and the test command is {test_command!r}")
         self._command = test_command
         self._installed = False
+        digest = hashlib.sha256(mark.encode()).hexdigest()[:12]
+        self._folder = f"/tmp/repair-{digest}"  # noqa: S108 (inside the sandbox)
+
+    @property
+    def removal(self) -> str:
+        """The command that takes the laboratory away."""
+        return f"rm -rf {self._folder}"
 
     def run(self, job: dict[str, Any], text: str) -> Steps[dict[str, Any]]:
         """Run one job and return its result. Raises LabError when there is none."""
@@ -39,9 +47,9 @@ class Laboratory:
         if not self._installed:
             for name in SCRIPTS:
                 content = files("agent.models.repair.in_sandbox").joinpath(name).read_text("utf-8")
-                calls.append(("write_file", {"path": f"{FOLDER}/{name}", "content": content}))
+                calls.append(("write_file", {"path": f"{self._folder}/{name}", "content": content}))
             self._installed = True
-        calls.append(("write_file", {"path": f"{FOLDER}/job", "content": _packed(job)}))
+        calls.append(("write_file", {"path": f"{self._folder}/job", "content": _packed(job)}))
         most = job["seconds"] + 2 * job.get("suite_limit", 60) + 60
         calls.append(("shell", {"command": self._shell(job), "timeout": round(min(most, 1800))}))
         results = yield Turn(text, calls)
@@ -54,7 +62,7 @@ class Laboratory:
             if not missing:
                 raise LabError("the result is too long")
             fetch: list[tuple[str, dict[str, Any]]] = [
-                ("shell", {"command": _fetch(start)}) for start in missing
+                ("shell", {"command": self._fetch(start)}) for start in missing
             ]
             before = len(got)
             for result in (yield Turn("Read more of the laboratory's result.", fetch)):
@@ -70,28 +78,26 @@ class Laboratory:
         return data
 
     def _shell(self, job: dict[str, Any]) -> str:
+        folder = self._folder
         writes = "1" if job.get("disk") else ""
         return "\n".join(
             [
-                f"rm -f {FOLDER}/out; (",
-                f'export REPAIR_JOB={FOLDER}/job REPAIR_OUT={FOLDER}/out REPAIR_ROOT="$PWD"',
-                f"export PYTEST_PLUGINS=repair_lab PYTHONPATH={FOLDER}${{PYTHONPATH:+:$PYTHONPATH}}",
-                f"export PYTHONDONTWRITEBYTECODE={writes} PYTHONPYCACHEPREFIX={FOLDER}/bytecode PYTHONHASHSEED=0",
-                f'export PYTEST_ADDOPTS="$PYTEST_ADDOPTS {ADDOPTS}"',
+                f"rm -f {folder}/out; (",
+                f'export REPAIR_JOB={folder}/job REPAIR_OUT={folder}/out REPAIR_ROOT="$PWD"',
+                f"export PYTEST_PLUGINS=repair_lab PYTHONPATH={folder}${{PYTHONPATH:+:$PYTHONPATH}}",
+                f"export PYTHONDONTWRITEBYTECODE={writes} PYTHONPYCACHEPREFIX={folder}/bytecode PYTHONHASHSEED=0",
+                f'export PYTEST_ADDOPTS="$PYTEST_ADDOPTS -o cache_dir={folder}/cache {ADDOPTS}"',
                 self._command,
-                f") > {FOLDER}/log 2>&1 < /dev/null",
-                f"[ -s {FOLDER}/out ] || tail -c 1500 {FOLDER}/log",
-                _fetch(0),
+                f") > {folder}/log 2>&1 < /dev/null",
+                f"[ -s {folder}/out ] || tail -c 1500 {folder}/log",
+                self._fetch(0),
             ]
         )
 
-
-def _fetch(start: int) -> str:
-    return (
-        f"echo; echo @@@ $(cat {FOLDER}/out 2>/dev/null | tr -d '\\n' | wc -c); "
-        f"cat {FOLDER}/out 2>/dev/null | tr -d '\\n' | tail -c +{start + 1} | head -c {CHUNK} | fold -w 1000; "
-        "echo; echo @@@"
-    )
+    def _fetch(self, start: int) -> str:
+        out = f"cat {self._folder}/out 2>/dev/null | tr -d '\\n'"
+        piece = f"tail -c +{start + 1} | head -c {CHUNK} | fold -w 1000"
+        return f"echo; echo @@@ $({out} | wc -c); {out} | {piece}; echo; echo @@@"
 
 
 def _chunk(text: str) -> tuple[int, str]:

@@ -47,13 +47,13 @@ class Search:
 
     def run(self) -> Plan:
         wanted = yield from self.failing_tests()
-        lab = Laboratory(_test_command(self.brief))
+        lab = Laboratory(_test_command(self.brief), f"{self.seed} {self.brief}")
         known = _near_first([i for i, o in self.outcomes.items() if o == "passed"], wanted)
         seen = yield from self.observe(lab, wanted, known)
         sources: Mapping[str, str] = seen["sources"]
         # The failing tests may be what makes the whole suite slow.
         known_seconds = min(self.suite_seconds, seen["known_seconds"] + seen["startup"] + 2)
-        self.hand_in = HandIn(sources, self.outcomes, wanted, self.suite_seconds)
+        self.hand_in = HandIn(sources, self.outcomes, wanted, self.suite_seconds, lab.removal)
         wanted = [one for one in wanted if one not in seen["missing"]]
         evidence = Evidence.gather(
             list(seen["tests"].values()), [f.get("kind", "") for f in seen["failing"].values()]
@@ -110,6 +110,10 @@ class Search:
         named = _named(self.brief)
         wanted = [test for test in named if test in failing or not self.outcomes]
         if not wanted and named:
+            absent = [test for test in named if test not in self.outcomes]
+            if absent:
+                reason = " ".join(result.text.split())[:300]
+                raise GiveUp(f"the tests that are named did not run, {absent[0]} for one: {reason}")
             raise GiveUp(f"the tests that are named do not fail here: {', '.join(named[:5])}")
         wanted = wanted or failing
         if not wanted:
@@ -145,7 +149,7 @@ class Search:
     def give_up(self, reason: str) -> Plan:
         """Leave the workspace as it was, and say why."""
         if self.hand_in is not None:
-            yield from self.hand_in.restore()
+            yield from self.hand_in.restore(leave=True)
         seconds = time.monotonic() - self.began
         summary = f"{reason[:1].upper()}{reason[1:]}." if not reason.endswith(".") else reason
         tried = f" Looked at: {self.tried}." if self.tried else ""

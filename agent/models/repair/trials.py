@@ -100,6 +100,7 @@ class Trials:
             "wanted": self.wanted,
             "known": self.known,
             "candidates": [[[e.path, e.start, e.end, e.new] for e in c.edits] for c in batch],
+            "scores": [round(c.score, 4) for c in batch],
             "baseline": {test: entry.get("test_line", 0) for test, entry in failing.items()},
             "limit": round(limit, 2),
             "suite_limit": round(max(20.0, 4 * self.suite_seconds), 1),
@@ -125,7 +126,7 @@ class Trials:
                 self._first_good = self._first_good or time.monotonic()
             elif word == "part":
                 self.parts.append((candidate, bits))
-            elif word == "import" and mode == "hot":
+            elif (word == "import" and mode == "hot") or word == "passes":
                 again.append(candidate)
         return done, again
 

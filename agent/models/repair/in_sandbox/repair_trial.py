@@ -1,15 +1,15 @@
 """Try candidate repairs, each in its own forked child. Runs in the sandbox, on Python 3.8 and later.
 
-The job has `candidates` (each a list of edits as in repair_patch), `baseline` (id of each wanted test to the test's
-own line where it fails without a repair), `limit` (seconds for the wanted tests of one candidate),
-`suite_limit` (the same for all known tests), `enough` (stop after so many plausible ones), `disk` (write the
-candidate into its files, one candidate at a time: for tests that start processes) and, when cold, `modules` to
-import beforehand.
+The job has `candidates` (each a list of edits as in repair_patch) with `scores` that descend, `baseline` (id of each
+wanted test to the test's own line where it fails without a repair), `limit` (seconds for the wanted tests of one
+candidate), `suite_limit` (the same for all known tests), `enough` (stop after so many plausible ones), `disk`
+(write the candidate into its files, one candidate at a time: for tests that start processes) and, when cold,
+`modules` to import beforehand.
 
 The result: {"done": candidates looked at, "counts": {word: number}, "results": [[index, word, bits, detail]]} with
 the word "plausible" (all wanted and all known tests pass), "regress" (wanted pass, `detail` names a known one that
-doesn't), "part" (some wanted pass, or one fails at a later line of the test), "import" (must be tried cold). All
-else is only counted.
+doesn't), "passes" (wanted pass, there was no time for the known ones), "part" (some wanted pass, or one fails at a
+later line of the test), "import" (must be tried cold). All else is only counted.
 """
 # ruff: noqa: PTH118, PTH123
 
@@ -30,6 +30,9 @@ import repair_fork  # type: ignore[import-not-found]
 import repair_patch  # type: ignore[import-not-found]
 
 Items = Dict[str, Any]
+
+OVERTIME = 8.0
+"""Seconds after the job's end in which known tests of earlier candidates are still begun."""
 
 
 def _tests(job: Dict[str, Any], items: Items, run_items: Callable[..., Any], say: repair_fork.Say) -> bool:
@@ -72,10 +75,14 @@ class Tally:
         self.counts: Dict[str, int] = collections.Counter()
         self.results: List[List[Any]] = []
         self.done = 0
+        self.best = 0.0
         self.end = time.monotonic() + job["seconds"]
 
     def stop(self) -> bool:
-        return time.monotonic() > self.end or self.counts["plausible"] >= self.job["enough"]
+        """Is the time over, or what comes next so much less likely than what was found that it can't matter?"""
+        scores = self.job["scores"][self.done : self.done + 1]
+        beaten = any(self.best > 2 * score for score in scores)
+        return bool(beaten or time.monotonic() > self.end or self.counts["plausible"] >= self.job["enough"])
 
     def add(self, index: int, said: List[str], timed_out: bool) -> str:
         bits = ["0"] * len(self.job["wanted"])
@@ -104,6 +111,8 @@ class Tally:
             word = "part"
         word = word or ("timeout" if timed_out else "none")
         self.counts[word] += 1
+        if word == "plausible":
+            self.best = max(self.best, self.job["scores"][index])
         if word in ("plausible", "regress", "part", "import", "passes"):
             self.results.append([index, word, "".join(bits), detail[:300]])
         return word
@@ -220,7 +229,9 @@ def serve_cold(job: Dict[str, Any]) -> ColdChild:
     def jobs() -> Iterator[Optional[Tuple[int, Optional[repair_fork.Work], float]]]:
         fresh = iter(range(len(job["candidates"])))
         while True:
-            index = again.popleft() if again else None
+            # What can't be asked in time is said to pass the wanted tests, and comes again.
+            late = time.monotonic() > tally.end + OVERTIME
+            index = again.popleft() if again and not late else None
             if index is None and not tally.stop():
                 index = next(fresh, None)
                 if index is not None:
@@ -246,6 +257,8 @@ def serve_cold(job: Dict[str, Any]) -> ColdChild:
             again.append(child.key)
             continue
         tally.add(child.key, lines, child.timed_out)
+    for index in again:
+        tally.add(index, said[index], False)
     tally.write()
     os._exit(0)
 

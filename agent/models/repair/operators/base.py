@@ -121,7 +121,16 @@ class Context:
     def wrapped(self, node: cst.BaseExpression) -> str:
         """The text of an expression so that an operator or a dot can follow it."""
         text = self.code(node)
-        tight = (cst.Name, cst.Attribute, cst.Call, cst.Subscript, cst.List, cst.Dict, cst.SimpleString)
+        tight = (
+            cst.Name,
+            cst.Attribute,
+            cst.Call,
+            cst.Subscript,
+            cst.List,
+            cst.Dict,
+            cst.SimpleString,
+            cst.Integer,
+        )
         return text if isinstance(node, tight) else f"({text})"
 
     @cached_property
@@ -208,6 +217,12 @@ def walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
         waiting += [
             c for c in reversed(here.children) if not isinstance(c, cst.BaseParenthesizableWhitespace)
         ]
+
+
+def in_arithmetic(context: Context, node: cst.CSTNode) -> bool:
+    """Is this a part of a sum or product that only numbers can have?"""
+    parent = context.file.parent(node)
+    return isinstance(parent, cst.BinaryOperation) and not isinstance(parent.operator, cst.Add | cst.Modulo)
 
 
 def is_condition(context: Context, node: cst.CSTNode) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from agent.models.repair.operators.base import Context, Fix, is_condition, is_read
+from agent.models.repair.operators.base import Context, Fix, in_arithmetic, is_condition, is_read
 from agent.models.repair.source import Function
 
 
@@ -71,6 +71,7 @@ def _callee(context: Context, node: cst.Call) -> Function | None:
     return None
 
 
+_NUMERIC = ("int", "abs", "len", "float", "str")
 _CASTS = (
     "bool",
     "str",
@@ -105,9 +106,10 @@ def through(context: Context, node: cst.CSTNode) -> Iterator[Fix]:
     if len(text) > 200:
         return
     starred = isinstance(parent, cst.Arg) and parent.star != ""
-    if isinstance(parent, cst.Return):
+    if isinstance(parent, cst.Return) and not isinstance(node, cst.BinaryOperation | cst.Tuple | cst.List):
         yield from context.swap(node, f"bool({text})", "bool", 0.8, atom=True)
-    for cast in _CASTS:
+    numeric = isinstance(node, cst.BinaryOperation) or in_arithmetic(context, node)
+    for cast in _NUMERIC if numeric else _CASTS:
         if not text.startswith(f"{cast}("):
             yield from context.swap(node, f"{cast}({text})", "cast", 0.15, atom=True)
     for function in _one_argument(context):
@@ -189,6 +191,8 @@ def method(context: Context, node: cst.CSTNode) -> Iterator[Fix]:
     if isinstance(node, cst.Name) and (
         node.value in ("self", "cls", "True", "False", "None") or node.value[:1].isupper()
     ):
+        return
+    if in_arithmetic(context, node):
         return
     text = context.wrapped(node)
     for new in _METHODS:

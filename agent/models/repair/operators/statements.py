@@ -95,7 +95,10 @@ def _actions(context: Context, statement: Statement) -> Iterator[tuple[str, floa
         for n in context.all_of(cst.Raise)
         if isinstance(n, cst.Raise) and n.exc is not None
     ]
-    one_line = [r for r in dict.fromkeys(raised) if "\n" not in r and len(r) < 120]
+    # Messages are often written over several lines; joined they mean the same where no comment is between.
+    one_line = [
+        r for r in dict.fromkeys(map(_joined, raised)) if "#" not in r and '"""' not in r and len(r) < 200
+    ]
     known = set(context.file.globals) | {
         "ValueError",
         "TypeError",
@@ -135,6 +138,13 @@ def _actions(context: Context, statement: Statement) -> Iterator[tuple[str, floa
 
 
 _BUILTIN_ERRORS = {n for n in dir(__import__("builtins")) if n.endswith(("Error", "Exception"))}
+
+
+def _joined(text: str) -> str:
+    first, *rest = (line.strip() for line in text.splitlines())
+    for line in rest:
+        first += ("" if first.endswith("(") or line.startswith(")") else " ") + line
+    return first
 
 
 def _executable(statement: Statement) -> bool:

@@ -88,8 +88,12 @@ def arithmetic(context: Context, node: cst.CSTNode) -> Iterator[Fix]:
         return
     left, right = context.wrapped(node.left), context.wrapped(node.right)
     symbol, others = _ARITHMETIC.get(type(node.operator), ("", ()))
-    for other in others:
-        yield from context.swap(node, f"{left} {other} {right}", "arithmetic", 0.4)
+    between = context.file.span(node.left)[1], context.file.span(node.right)[0]
+    place = context.file.data[between[0] : between[1]].decode().find(symbol) if symbol else -1
+    if place >= 0:
+        at = between[0] + len(context.file.data[between[0] : between[1]].decode()[:place].encode())
+        for other in others:
+            yield Fix(at, at + len(symbol), other, "arithmetic", 0.4)
     if not isinstance(node.operator, cst.Add | cst.Multiply | cst.BitAnd | cst.BitOr):
         yield from context.swap(node, f"{right} {symbol} {left}", "swap-operands", 0.25)
     yield from context.swap(node, left, "drop-operand", 0.3, atom=True)
