@@ -129,8 +129,8 @@ def test_from_failing_test_to_submission():
     assert calls[1][1]["ids"] == ["tests/test_m.py::test_f"]
     green = {**OUTCOMES, "tests/test_m.py::test_f": "passed"}
     calls = talk.turn({}, {"outcomes": {"tests/test_m.py::test_f": "passed"}}, {"outcomes": green})
-    assert names(calls) == ["diff"]
-    calls = talk.turn({"patch": "diff --git a/m.py b/m.py\n@@ -1 +1 @@\n"})
+    assert names(calls) == ["shell", "diff"]
+    calls = talk.turn("", {"patch": "diff --git a/m.py b/m.py\n@@ -1 +1 @@\n"})
     assert names(calls) == ["submit"]
     assert not calls[0][1].get("give_up")
     assert "m.py:2" in calls[0][1]["root_cause"]
@@ -196,8 +196,8 @@ def test_a_suite_that_is_not_pytest_is_told():
 def test_time_spent_means_give_up_with_files_restored():
     talk = Talk(seconds=0)
     calls = until_batch(talk)
-    assert names(calls) == ["diff"]
-    calls = talk.turn({"patch": "diff --git a/left over b/left over\nnew file mode 100644\n--- /dev/null\n"})
+    assert names(calls) == ["shell", "diff"]
+    calls = talk.turn("", {"patch": "diff --git a/left over b/left over\nnew file mode 100644\n--- /dev/null\n"})
     assert calls == [("shell", {"command": "rm -f -- 'left over'"})]
     ((name, arguments),) = talk.turn("")
     assert (name, arguments["give_up"]) == ("submit", True)
