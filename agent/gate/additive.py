@@ -108,11 +108,21 @@ def _grown(
         else:
             added.append(statement)
     if waiting:
-        return f"{_called(waiting[0])} (line {waiting[0].lineno} of the base) is changed or gone"
+        gone = waiting[0]
+        inner = _inside(gone, new, scope) if isinstance(gone, ast.ClassDef) else None
+        return inner or f"{_called(gone)} (line {gone.lineno} of the base) is changed or gone"
     bound = {name for statement in base for name in _bound(statement)}
     for statement in added:
         if reason := _intrusion(statement, scope, bound, owner):
             return f"line {statement.lineno}: {reason}"
+    return None
+
+
+def _inside(base: ast.ClassDef, new: list[ast.stmt], scope: _Scope) -> str | None:
+    """Where in a class the change is, if the class is still there."""
+    for statement in new:
+        if isinstance(statement, ast.ClassDef) and _same(_head(base), _head(statement)):
+            return _grown(base.body, statement.body, scope, owner=base)
     return None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import anyio
 
 from agent.errors import UsageError
 from agent.git import Repository
+from agent.scratch import scratch
 from tools.suite import NotASuite, TestOutcome, parse_junit, suite_command
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ async def run_suite(
         raise UsageError(str(error)) from error
     options = f"{environment.variables.get('PYTEST_ADDOPTS', '')} --continue-on-collection-errors".strip()
     variables = {"PYTEST_ADDOPTS": options, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
-    with tempfile.TemporaryDirectory(prefix="agent-gate-") as scratch:
-        tar = Path(scratch) / "tree.tar"
+    with scratch() as folder:
+        tar = Path(folder) / "tree.tar"
         await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
         async with docker.sandbox(environment, run_id=run_id, limits=limits) as sandbox:
             await sandbox.put_tree(tar)

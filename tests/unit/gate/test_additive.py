@@ -132,6 +132,8 @@ def test_the_reason_names_the_place():
     assert obstacle(BASE.encode(), INTRUSIONS["renamed test"].encode()) == (
         "test_one (line 18 of the base) is changed or gone"
     )
+    changed = change("self.limit) ==", "self.limit) >=")
+    assert obstacle(BASE.encode(), changed.encode()) == "test_high (line 25 of the base) is changed or gone"
     reason = obstacle(b"", b"import pytest\n\ndef setup_module():\n    pass\n")
     assert reason == "line 3: setup_module acts on other tests"
 

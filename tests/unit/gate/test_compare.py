@@ -158,7 +158,10 @@ def test_hidden_tests_are_not_told() -> None:
     secret = Secret(frozenset({"a.py"}), frozenset({"a.py::known"}))
     seen = outcomes(a__hidden="failed", a__known="failed", b__x="failed")
     told = secret.told(["a.py::hidden", "a.py::known", "b.py::x", "a.py"], seen)
-    assert told == "a.py::known: failed\nb.py::x: failed: about b.py::x\nhidden tests: 1 absent\nhidden tests: 1 failed"
+    assert (
+        told
+        == "a.py::known: failed\nb.py::x: failed: about b.py::x\nhidden tests: 1 absent\nhidden tests: 1 failed"
+    )
 
 
 def test_evidence_is_bounded() -> None:
