@@ -7,6 +7,7 @@ change the policy that it is judged by.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -102,8 +103,8 @@ def _value(name: str, value: Any, where: str, key: str) -> Any:
 def checked(settings: Settings, where: str) -> Settings:
     """`settings` unchanged, or UsageError for a value that can't work."""
     for name in ("turns", "minutes", "attempts", "test_timeout", "memory_mb", "cpus"):
-        if getattr(settings, name) <= 0:
-            raise UsageError(f"{where}: {name} must be more than 0, not {getattr(settings, name)}")
+        if not (0 < getattr(settings, name) < math.inf):
+            raise UsageError(f"{where}: {name} must be a number above 0, not {getattr(settings, name)}")
     try:
         suite_command(settings.test, "/tmp/report.xml")  # noqa: S108 (a path inside the sandbox)
     except NotASuite as error:
@@ -119,4 +120,7 @@ def _nearest(word: str, known: Mapping[str, Any]) -> str:
 def home(environ: Mapping[str, str] | None = None) -> Path:
     """Where runs are kept: $AGENT_HOME, else ~/.local/state/agent."""
     value = (os.environ if environ is None else environ).get("AGENT_HOME")
-    return Path(value).expanduser().absolute() if value else Path.home() / ".local" / "state" / "agent"
+    try:
+        return Path(value).expanduser().absolute() if value else Path.home() / ".local" / "state" / "agent"
+    except RuntimeError as error:
+        raise UsageError(f"{error}; set AGENT_HOME to a folder that can be written") from error

@@ -7,6 +7,7 @@ A line is `{"v": 1, "n": <sequence>, "at": <UTC, ISO 8601>, "type": <event name>
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -37,7 +38,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class PhaseStarted:
-    """`setup`, `baseline`, `attempt`, `gate` or `publish`."""
+    """`setup`, `baseline`, `attempt` or `gate`."""
 
     phase: str
     detail: str = ""
@@ -194,21 +195,35 @@ def decode(data: Mapping[str, Any]) -> Event:
 
 
 def secret_values(environ: Mapping[str, str]) -> list[str]:
-    """Values of environment variables whose names say that they are secret."""
-    name = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.I)
-    return sorted({v for k, v in environ.items() if name.search(k) and len(v) >= 8}, key=len, reverse=True)
+    """Values of environment variables that are secret by their name and look it.
+
+    A plain word or a path is passed over: a database password "postgres" would else be cut out of the code that a
+    model reads and writes.
+    """
+    return sorted(
+        {v for k, v in environ.items() if _SECRET_NAME.search(k) and _looks_secret(v)}, key=len, reverse=True
+    )
+
+
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.I)
+
+
+def _looks_secret(value: str) -> bool:
+    kinds = (str.islower, str.isupper, str.isdigit)
+    mixed = sum(any(kind(c) for c in value) for kind in kinds) > 1
+    return not value.startswith(("/", "~")) and len(value) >= 8 and (mixed or len(value) >= 20)
 
 
 def redact(value: Any, secrets: Sequence[str]) -> Any:
-    """`value` with every secret in its strings replaced."""
+    """`value` with every secret in its strings replaced; the keys of mappings stay."""
     if isinstance(value, str):
         for secret in secrets:
             value = value.replace(secret, "[secret]")
         return value
     if isinstance(value, Mapping):
-        return {redact(k, secrets): redact(v, secrets) for k, v in value.items()}
+        return {key: redact(item, secrets) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [redact(v, secrets) for v in value]
+        return [redact(item, secrets) for item in value]
     return value
 
 
@@ -220,6 +235,7 @@ class EventLog:
     secrets: Sequence[str] = ()
     listeners: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    _size: int = 0
 
     def append(self, event: Event) -> None:
         """Write one line. What a secret is stays out of the file and away from listeners."""
@@ -233,7 +249,10 @@ class EventLog:
         line = (json.dumps(data, ensure_ascii=True, separators=(",", ":")) + "\n").encode()
         fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(fd, line)
+            if os.write(fd, line) != len(line):  # the disk is full; later events must not join a torn line
+                os.ftruncate(fd, self._size)
+                raise OSError(errno.ENOSPC, "no space left for the event log", str(self.path))
+            self._size += len(line)
         finally:
             os.close(fd)
         # What is kept in memory is what a reader of the file would get: the conversation is made of it.

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import IO
 
 from agent.errors import EnvironmentFault, UsageError
+from agent.scratch import scratch
 
 TIMEOUT = 300.0
 """Seconds that one git command may take. A patch made to be slow is refused, it does not hang a run."""
@@ -53,7 +54,9 @@ class Repository:
         self.path = Path(path).absolute()
         if not self.path.is_dir():
             raise UsageError(f"{self.path} is not a directory: name a git repository")
-        self._temporary = tempfile.TemporaryDirectory(prefix="assay-git-")
+        if "\n" in str(self.path):
+            raise UsageError(f"{_printable(str(self.path))}: the path holds a line break; rename the folder")
+        self._temporary = scratch()
         self._own = Path(self._temporary.name)
         self._batch: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
@@ -71,7 +74,7 @@ class Repository:
         done = self._theirs([*where, "--git-path", "objects"])
         if done.returncode:
             raise UsageError(f"{self.path} is not a git repository: {_reason(done.stderr)}")
-        common, self.object_format, objects = done.stdout.decode("utf-8", "surrogateescape").splitlines()
+        common, self.object_format, objects = done.stdout.decode("utf-8", "surrogateescape").split("\n")[:3]
         self.git_dir = Path(common)
         init = ["init", "--quiet", "--bare", "--template=", f"--object-format={self.object_format}"]
         self._git([*init, str(self._own / "repo")], at=self._own)
@@ -213,7 +216,7 @@ class Repository:
         done = self._theirs(where)
         if done.returncode:
             return False
-        root, index, *_ = done.stdout.decode("utf-8", "surrogateescape").splitlines()
+        root, index, *_ = done.stdout.decode("utf-8", "surrogateescape").split("\n")
         own = self._own / "repo"
         (own / "HEAD").write_text(self.resolve("HEAD") + "\n", encoding="ascii")
         # Copies, under our own configuration: git status would otherwise run the repository's clean filters.
@@ -226,13 +229,19 @@ class Repository:
         return bool(self._git(command, index=own / "index"))
 
     def check_branch(self, name: str) -> None:
-        """Raises UsageError when `name` is not a branch name, or a branch that exists already."""
+        """Raises UsageError when `name` is not a branch name, or stands in the way of a branch that exists."""
         checked = self._run(["check-ref-format", "--branch", name])
         if checked.returncode or checked.stdout.decode("utf-8", "replace").strip() != name:
             raise UsageError(f"{_printable(name)!r} is not a branch name")
         ref = f"refs/heads/{name}"
-        if self._theirs(["rev-parse", "--verify", "--quiet", "--end-of-options", ref]).returncode == 0:
-            raise UsageError(f"branch {name} exists already: name another one")
+        for taken in (
+            self._theirs(["for-each-ref", "--format=%(refname)", "refs/heads"]).stdout.decode().split("\n")
+        ):
+            if taken == ref:
+                raise UsageError(f"branch {name} exists already: name another one")
+            if taken and (ref.startswith(f"{taken}/") or taken.startswith(f"{ref}/")):
+                there = taken.removeprefix("refs/heads/")
+                raise UsageError(f"branch {name} can't be made beside branch {there}: name another one")
 
     def create_branch(self, name: str, tree: str, parent: str, message: str) -> str:
         """Commit `tree` upon `parent` as the new branch `name` of the user's repository; the commit id.
@@ -320,6 +329,7 @@ class Repository:
                 stderr=subprocess.DEVNULL,
                 cwd=self._own,
                 env=environment,
+                start_new_session=True,
             )
         stdin, stdout = self._batch.stdin, self._batch.stdout
         assert stdin is not None and stdout is not None
@@ -359,18 +369,19 @@ class _Index:
         self._folder.cleanup()
 
 
-def dirty(path: str | Path) -> bool:
-    """Whether the work tree at `path` holds changes or new files that its HEAD does not have."""
-    with Repository(path) as repository:
-        return repository.dirty()
-
-
 def _call(
     command: list[str], data: bytes, cwd: Path, environment: dict[str, str]
 ) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
-            command, input=data, capture_output=True, cwd=cwd, env=environment, timeout=TIMEOUT, check=False
+            command,
+            input=data,
+            capture_output=True,
+            cwd=cwd,
+            env=environment,
+            timeout=TIMEOUT,
+            check=False,
+            start_new_session=True,  # Ctrl-C on a terminal is ours to obey, in good order
         )
     except FileNotFoundError:
         raise EnvironmentFault("git is not installed: install git 2.32 or newer") from None

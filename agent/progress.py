@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from agent.text import printable
+
 Event = Mapping[str, Any]
 
 PLAIN_WIDTH = 160
@@ -61,7 +63,7 @@ def event_lines(event: Event, *, full: bool = False) -> list[str]:
     """What one event says, in lines; `full` adds whole texts, indented."""
     lines = [cut(line, PLAIN_WIDTH) for line in _lines(event)]
     if full:
-        lines += ["    " + clean(line) for text in _texts(event) for line in text.splitlines()]
+        lines += ["    " + printable(line) for text in _texts(event) for line in text.split("\n")]
     return lines
 
 
@@ -122,7 +124,7 @@ def _verdict_lines(verdict: Mapping[str, Any]) -> Iterator[str]:
 def _word(verdict: Mapping[str, Any]) -> str:
     if verdict["accepted"]:
         return "accepted"
-    return "needs review" if verdict.get("needs_review") else "rejected"
+    return "needs_review" if verdict.get("needs_review") else "rejected"
 
 
 def _texts(event: Event) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,15 @@ EXIT_CODES: dict[Status, int] = {
     "needs_review": 6,
     "interrupted": 130,
 }
+
+
+def exit_code(result: Mapping[str, Any]) -> int:
+    """The process's exit code. A patch that was accepted, but is not where the user asked for it, is a 3."""
+    if result["status"] in ("accepted", "needs_review") and result["error"]:
+        return EXIT_CODES["environment"]
+    status: Status = result["status"]
+    return EXIT_CODES[status]
+
 
 CACHE_READ = 0.1
 CACHE_WRITE = 1.25

@@ -14,7 +14,6 @@ from agent.types import Task, Verdict
 
 MAX_LISTED = 40
 MAX_EVIDENCE = 4000
-MAX_CLAIM = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,6 @@ class Rejection:
     """How the attempt ended, as in events.AttemptEnded."""
     detail: str
     verdict: Verdict | None
-    root_cause: str = ""
-    """What the attempt said it was; not verified."""
 
 
 def brief(
@@ -90,10 +87,9 @@ def _listing(ids: Sequence[str]) -> str:
 
 def _fact(rejection: Rejection) -> str:
     lines = [f"Attempt {rejection.attempt}: {rejection.how}"]
-    if rejection.detail:
-        lines.append(f"- it said: {rejection.detail[:MAX_CLAIM]}")
-    if rejection.root_cause:
-        lines.append(f"- it took this for the cause: {rejection.root_cause[:MAX_CLAIM]}")
+    if rejection.how not in ("submitted", "gave_up"):
+        # There the detail is the runtime's; here it would be the model's own claim, and nothing unverified is fed back.
+        lines[0] += f": {rejection.detail}" if rejection.detail else ""
     for check in rejection.verdict.checks if rejection.verdict else ():
         if not check.passed:
             lines.append(f"- check `{check.name}` failed: {check.evidence[:MAX_EVIDENCE]}")

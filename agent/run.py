@@ -5,25 +5,27 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 
 from agent import attempt, events
 from agent.config import Settings
-from agent.errors import AgentError, EnvironmentFault, ModelError
-from agent.events import EventLog
+from agent.errors import AgentError, ModelError
+from agent.events import EventLog, redact
 from agent.models.registry import open_model, parse_spec
 from agent.prompts import render
 from agent.result import RunEnding, build_result, write_atomically
 from agent.root_cause import Rejection, brief
-from agent.types import Status, Task, Verdict, issue_title
+from agent.scratch import scratch
+from agent.types import Task, Verdict, issue_title
 from sandboxes.errors import SandboxDied, SandboxError, SetupFailed
 from sandboxes.types import Limits
 
@@ -77,19 +79,23 @@ class Run:
         ending = RunEnding("interrupted")
         threading.Thread(target=_import_sdks, args=(self.settings.models,), daemon=True).start()
         try:
-            with tempfile.TemporaryDirectory(prefix="agent-") as scratch:
-                ending = await self._steps(Path(scratch))
-        except (SandboxError, EnvironmentFault) as error:
-            for line in error.log.splitlines() if isinstance(error, SetupFailed) else ():
+            with scratch() as folder:
+                ending = await self._steps(Path(folder))
+        except SetupFailed as error:
+            for line in error.log.splitlines():
                 self._note(line)
             ending = RunEnding("environment", error=str(error))
-        except ModelError as error:
-            ending = RunEnding("model_error", error=str(error))
+        except (SandboxError, AgentError, OSError) as error:
+            ending = RunEnding(
+                "model_error" if isinstance(error, ModelError) else "environment", error=str(error)
+            )
         except Exception as error:
-            ending = RunEnding("interrupted", error=f"internal error: {error!r}")
-            raise
+            trace = self.folder / "internal-error.txt"
+            write_atomically(trace, traceback.format_exc().encode("utf-8", "backslashreplace"))
+            ending = RunEnding("environment", error=f"internal error: {error!r}; please report {trace}")
         finally:
-            self.result = build_result(self.log.events, self.task, self.run_id, ending)
+            result = build_result(self.log.events, self.task, self.run_id, ending)
+            self.result = redact(result, self.log.secrets)
             write_atomically(self.folder / "result.json", json.dumps(self.result, indent=2).encode() + b"\n")
             self.log.append(events.RunEnded(self.result))
         return self.result
@@ -114,7 +120,7 @@ class Run:
                 verdict = await self._judge(start, number, ending.patch)
                 if verdict.accepted or verdict.needs_review:
                     return await self._published(ending.patch, verdict)
-            rejections.append(Rejection(number, ending.how, ending.detail, verdict, ending.root_cause))
+            rejections.append(Rejection(number, ending.how, ending.detail, verdict))
             if ending.how == "minutes" or (ending.how == "gave_up" and number >= len(ladder)):
                 # A model that gave up has, from the same start with no new fact, nothing to add.
                 break
@@ -128,7 +134,8 @@ class Run:
         self.log.append(events.PhaseStarted("setup"))
         started = time.monotonic()
         docker = await Docker.connect()
-        self.repository.write_tar(self.repository.tree_of(self.task.base), tar)
+        tree = self.repository.tree_of(self.task.base)
+        await anyio.to_thread.run_sync(self.repository.write_tar, tree, tar)
         environment = await docker.environment(
             tar, image=self.settings.image, setup=self.settings.setup, tools_dir=TOOLS, log=self._note
         )
@@ -190,7 +197,8 @@ class Run:
                         deadline=deadline,
                     )
         except SandboxDied as died:
-            ending = attempt.Ending("sandbox_died", str(died), seconds=time.monotonic() - started)
+            turns = sum(isinstance(e, events.ModelReplied) and e.attempt == number for e in self.log.events)
+            ending = attempt.Ending("sandbox_died", str(died), turns=turns, seconds=time.monotonic() - started)
         finally:
             with anyio.CancelScope(shield=True):
                 await model.close()
@@ -228,7 +236,7 @@ class Run:
             log=self._note,
             limits=sandbox_limits(self.settings, self.settings.test_timeout),
         )
-        data = verdict_json(verdict)
+        data = redact(verdict_json(verdict), self.log.secrets)
         write_atomically(self.folder / "gate" / f"{number}.json", json.dumps(data, indent=2).encode() + b"\n")
         self.log.append(events.VerdictReached(number, data))
         if verdict.accepted:
@@ -239,12 +247,15 @@ class Run:
                 environment=start.environment,
                 test_command=self.settings.test,
             )
-            write_atomically(self.folder / "proof.json", json.dumps(evidence, indent=2).encode() + b"\n")
+            write_atomically(
+                self.folder / "proof.json",
+                json.dumps(redact(evidence, self.log.secrets), indent=2).encode() + b"\n",
+            )
         return verdict
 
     async def _published(self, patch: bytes, verdict: Verdict) -> RunEnding:
         """Put the patch where the user asked for it; the run's folder always has it."""
-        status: Status = "accepted" if verdict.accepted else "needs_review"
+        status = verdict.status
         path = self.folder / "patch.diff"
         write_atomically(path, patch)
         try:
@@ -297,16 +308,22 @@ def _import_sdks(specs: Sequence[str]) -> None:
 
 def _not_red(named: Sequence[str], baseline: Mapping[str, str]) -> str | None:
     """Why the tests that the user named do not show the bug on the base commit, if they do not."""
-    passing = [test for test in named if baseline.get(test) == "passed"]
-    if passing:
-        return f"passes on the base commit: {', '.join(passing)}"
-    # A file that does not even load stands in the baseline itself, and its tests do not.
-    unknown = [test for test in named if test not in baseline and test.split("::")[0] not in baseline]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], baseline, 1, 0)
-        return f"no such test on the base commit: {unknown[0]}" + (
-            f"; the nearest is {near[0]}" if near else ""
-        )
+    from agent.gate.compare import matching
+
+    for name in named:
+        outcomes = {baseline[test] for test in matching(name, baseline)}
+        if outcomes & {"failed", "error"}:
+            continue
+        if outcomes:
+            how = "passes" if outcomes == {"passed"} else f"is {', '.join(sorted(outcomes))}"
+            return f"not red on the base commit: {name} {how}"
+        if (
+            name.split("::")[0] not in baseline
+        ):  # a file that does not even load stands in the baseline itself
+            near = difflib.get_close_matches(name, baseline, 1, 0)
+            return f"no such test on the base commit: {name}" + (
+                f"; the nearest is {near[0]}" if near else ""
+            )
     return None
 
 

@@ -48,6 +48,12 @@ class Toolbox:
             raw = str(call.arguments["__invalid_json__"])[:500]
             return ToolResult(call.id, call.name, f"the arguments are not valid JSON: {raw}", is_error=True)
         try:
+            json.dumps([call.name, call.arguments], ensure_ascii=False).encode()
+        except (UnicodeEncodeError, TypeError, ValueError):
+            return ToolResult(
+                call.id, call.name, "the call holds a lone surrogate, no valid text", is_error=True
+            )
+        try:
             result = await self._client.call_tool(
                 call.name, dict(call.arguments), read_timeout_seconds=max(timeout, 1.0)
             )

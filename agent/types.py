@@ -137,3 +137,9 @@ class Verdict:
     after: Mapping[str, str] = field(default_factory=dict)
     """Outcome per test id with the fix."""
     seconds: float = 0.0
+
+    @property
+    def status(self) -> Literal["accepted", "needs_review", "rejected"]:
+        if self.accepted:
+            return "accepted"
+        return "needs_review" if self.needs_review else "rejected"

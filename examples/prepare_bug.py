@@ -2,8 +2,8 @@
 
     python examples/prepare_bug.py FOLDER
 
-FOLDER/repo becomes tinydb 4.8.1, as published, with the tests of 4.8.2, of which one fails; FOLDER/issue.md describes the
-bug. The releases are taken by name, version and hash, through pip and whatever index it is configured for.
+FOLDER/repo becomes tinydb 4.8.1, as published, with the tests of 4.8.2, of which one fails. FOLDER/issue.md describes
+the bug. The releases are taken by name, version and hash, through pip and whatever index it is configured for.
 """
 
 from __future__ import annotations

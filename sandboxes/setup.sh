@@ -35,9 +35,9 @@ if ! command -v git >/dev/null; then
     install_packages git
 fi
 wanted=$(sha256sum pyproject.toml | cut -d' ' -f1)
-if [ ! -f .venv/installed ] || [ "$(cat .venv/installed)" != "$wanted" ]; then
+if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ] || ! .venv/bin/python -c 'import agent, docker' 2>/dev/null; then
     say "installing the agent into .venv"
-    "$python" -m venv .venv
+    "$python" -m venv --clear .venv
     .venv/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]' >"$log" 2>&1 \
         || { tail -n 20 "$log" >&2; fail "pip could not install the agent into .venv"; }
     printf '%s' "$wanted" >.venv/installed

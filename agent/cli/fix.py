@@ -5,25 +5,29 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import secrets
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.cli.text import printable
-from agent.errors import UsageError
+from agent.cli.inputs import (
+    check_output,
+    new_run,
+    read_issue,
+    read_test_patch,
+    repository_settings,
+    test_ids,
+)
+from agent.errors import AgentError
+from agent.text import printable
 from agent.types import Task
 
 if TYPE_CHECKING:
     from agent.config import Settings
     from agent.git import Repository
     from agent.run import Run
-
-MAX_ISSUE = 1024 * 1024
-"""Bytes of an issue's text that are taken; the longest on GitHub is 65,536 characters."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -55,7 +59,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p.add_argument("--attempts", type=int, metavar="N", help="attempts from a clean state (default: 3)")
     p.add_argument("--turns", type=int, metavar="N", help="model replies in one attempt (default: 60)")
     p.add_argument("--minutes", type=float, metavar="N", help="wall time of all attempts (default: 30)")
-    p.add_argument("--output", metavar="PATCH", help="write the accepted patch to this file")
+    p.add_argument(
+        "--output", metavar="PATCH", help="write the patch to this file (also one that needs review)"
+    )
     p.add_argument("--branch", metavar="NAME", help="make a branch with the accepted patch")
     form = p.add_mutually_exclusive_group()
     form.add_argument(
@@ -72,22 +78,23 @@ def main(args: argparse.Namespace) -> int:
     from agent.events import EventLog, secret_values
     from agent.git import Repository
     from agent.progress import open_view
-    from agent.result import EXIT_CODES
+    from agent.result import exit_code
     from agent.run import Publish, Run
 
     with Repository(Path(args.repo)) as repository:
         task = _task(args, repository)
         settings = _settings(args, repository, task.base)
-        publish = Publish(Path(args.output).absolute() if args.output else None, args.branch)
-        _check_publish(publish.output, publish.branch, repository)
+        publish = Publish(check_output(args.output) if args.output is not None else None, args.branch)
+        if args.branch is not None:
+            repository.check_branch(args.branch)
         run_id, folder = new_run()
         log = EventLog(folder / "events.jsonl", secret_values(os.environ))
         if args.stream_json:
-            log.listeners.append(lambda event: print(json.dumps(event), flush=True))
+            log.listeners.append(_Stream().show)
         with open_view(sys.stderr) as view:
             log.listeners.append(view.show)
             run = Run(run_id, task, settings, log, folder, repository, publish)
-            _started(run, args)
+            _started(run, repository)
             try:
                 result = run_async(run.execute)
             except KeyboardInterrupt:
@@ -98,7 +105,7 @@ def main(args: argparse.Namespace) -> int:
         print(json.dumps(result, indent=2))
     elif not args.stream_json:
         print(_report(result, folder))
-    return EXIT_CODES[result["status"]]
+    return exit_code(result)
 
 
 def _task(args: argparse.Namespace, repository: Repository) -> Task:
@@ -107,49 +114,13 @@ def _task(args: argparse.Namespace, repository: Repository) -> Task:
     if args.test_patch is not None:
         test_patch = read_test_patch(args.test_patch, repository, base)
     return Task(
-        issue=_issue(args.issue),
+        issue=read_issue(args.issue),
         issue_source=args.issue,
         repo=str(repository.path),
         base=base,
-        fail_to_pass=tuple(dict.fromkeys(args.fail_to_pass)),
+        fail_to_pass=test_ids(args.fail_to_pass),
         test_patch=test_patch,
     )
-
-
-def read_test_patch(path: str, repository: Repository, base: str) -> bytes:
-    """The hidden tests that a flag names, known to apply. Raises UsageError in one line."""
-    from agent.git import PatchError
-
-    data = read_file(path, "--test-patch")
-    try:
-        repository.apply(repository.tree_of(base), data)
-    except PatchError as error:
-        raise UsageError(f"--test-patch {path} does not apply to the base commit: {error}") from error
-    return data
-
-
-def _issue(source: str) -> str:
-    if source != "-" and (source.isdigit() or source.startswith(("http://", "https://"))):
-        raise UsageError(
-            f"--issue {source}: reading issues from GitHub is not there yet; save the text to a file and pass that"
-        )
-    data = sys.stdin.buffer.read(MAX_ISSUE + 1) if source == "-" else read_file(source, "--issue")
-    if len(data) > MAX_ISSUE:
-        raise UsageError(
-            f"--issue {source}: longer than {MAX_ISSUE} bytes; pass the part that describes the bug"
-        )
-    text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\0", "\ufffd")
-    if not text.strip():
-        raise UsageError(f"--issue {source}: the text is empty; describe the bug in it")
-    return text
-
-
-def read_file(path: str, flag: str) -> bytes:
-    """The bytes of a file that a flag names. Raises UsageError in one line."""
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(f"{flag} {path}: {error.strerror}") from error
 
 
 def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Settings:
@@ -175,53 +146,25 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
     return settings
 
 
-def repository_settings(repository: Repository, base: str) -> Settings:
-    """What agent.toml, or [tool.agent] of pyproject.toml, says at the base commit."""
-    from agent.config import Settings, from_pyproject, from_toml
+class _Stream:
+    """Events on stdout, one JSON a line, until the reader goes away: the run and its log go on."""
 
-    tree = repository.tree_of(base)
-    files = repository.files(tree)
-    settings = Settings()
-    if "pyproject.toml" in files:
-        text = repository.blob(files["pyproject.toml"][1]).decode("utf-8", "replace")
-        settings = from_pyproject(text, settings)
-    if "agent.toml" in files:
-        text = repository.blob(files["agent.toml"][1]).decode("utf-8", "replace")
-        settings = from_toml(text, "agent.toml", settings)
-    return settings
+    def __init__(self) -> None:
+        self._gone = False
 
-
-def _check_publish(output: Path | None, branch: str | None, repository: Repository) -> None:
-    """Find out now, not after half an hour, that the patch can't be put where it is wanted."""
-    if output is not None and (output.is_dir() or not os.access(output.parent, os.W_OK)):
-        raise UsageError(f"--output {output}: not a file that can be written")
-    if branch is not None:
-        repository.check_branch(branch)
+    def show(self, event: Mapping[str, Any]) -> None:
+        if self._gone:
+            return
+        try:
+            print(json.dumps(event), flush=True)
+        except OSError:
+            self._gone = True
+            # What stdout still holds would be a second fault at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def new_run_id() -> str:
-    """Sorts by time, and names what a run leaves in the sandbox engine."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-
-
-def new_run() -> tuple[str, Path]:
-    """A new run id and its folder, readable by this user alone. Raises UsageError when it can't be made."""
-    from agent.config import home
-
-    run_id = new_run_id()
-    folder = home() / "runs" / run_id
-    try:
-        folder.mkdir(parents=True, mode=0o700)
-    except OSError as error:
-        raise UsageError(
-            f"{folder}: {error.strerror}; set AGENT_HOME to a folder that can be written"
-        ) from error
-    return run_id, folder
-
-
-def _started(run: Run, args: argparse.Namespace) -> None:
+def _started(run: Run, repository: Repository) -> None:
     from agent.events import Note, RunStarted
-    from agent.git import dirty
 
     task, settings = run.task, run.settings
     limits = {"attempts": settings.attempts, "turns": settings.turns, "minutes": settings.minutes}
@@ -238,7 +181,11 @@ def _started(run: Run, args: argparse.Namespace) -> None:
             limits,
         )
     )
-    if args.base == "HEAD" and dirty(Path(task.repo)):
+    try:
+        unfinished = task.base == repository.resolve("HEAD") and repository.dirty()
+    except AgentError:
+        unfinished = False  # it serves a note only; the run needs neither HEAD nor the index
+    if unfinished:
         run.log.append(
             Note("uncommitted changes are not part of the base commit and are left alone", "warning")
         )
@@ -259,5 +206,8 @@ def _report(result: Mapping[str, Any], folder: Path) -> str:
         if result["branch"]:
             lines.append(f"branch: {result['branch']}")
         else:
-            lines.append(f"apply it with: git -C {result['repo']} apply {result['patch']}")
+            command = shlex.join(["git", "-C", result["repo"], "apply", result["patch"]])
+            lines.append(
+                f"{'look at it, then ' if result['status'] == 'needs_review' else ''}apply it with: {command}"
+            )
     return printable("\n".join(lines))

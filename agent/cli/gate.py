@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.cli.fix import new_run_id, read_file, read_test_patch, repository_settings
+from agent.cli.inputs import new_run_id, read_file, read_test_patch, repository_settings, test_ids
 from agent.errors import EnvironmentFault
 from agent.types import Verdict
 
@@ -38,11 +37,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from agent.cli.signals import run_async
-    from agent.cli.text import printable
     from agent.config import checked
     from agent.gate import verdict_json
     from agent.git import Repository
     from agent.progress import verdict_table
+    from agent.result import EXIT_CODES
+    from agent.text import printable
 
     with Repository(Path(args.repo)) as repository:
         base = repository.resolve(args.base)
@@ -53,13 +53,15 @@ def main(args: argparse.Namespace) -> int:
         )
         patch = read_file(args.patch, "--patch")
         test_patch = read_test_patch(args.test_patch, repository, base) if args.test_patch else None
-        verdict = run_async(_judge, repository, base, settings, patch, tuple(args.fail_to_pass), test_patch)
+        verdict = run_async(
+            _judge, repository, base, settings, patch, test_ids(args.fail_to_pass), test_patch
+        )
     if args.json:
         print(json.dumps(verdict_json(verdict), indent=2))
     else:
         print(printable(verdict_table(verdict_json(verdict))))
-        print("accepted" if verdict.accepted else "needs review" if verdict.needs_review else "rejected")
-    return 0 if verdict.accepted else 6 if verdict.needs_review else 1
+        print(verdict.status)
+    return EXIT_CODES[verdict.status]
 
 
 async def _judge(
@@ -70,21 +72,24 @@ async def _judge(
     fail_to_pass: tuple[str, ...],
     test_patch: bytes | None,
 ) -> Verdict:
+    import anyio.to_thread
+
     from agent.gate import judge
     from agent.run import TOOLS, sandbox_limits
+    from agent.scratch import scratch
     from sandboxes.docker import Docker
     from sandboxes.errors import SandboxError, SetupFailed
 
     def log(text: str) -> None:
-        from agent.cli.text import printable
+        from agent.text import printable
 
         print(printable(text), file=sys.stderr)
 
     try:
         docker = await Docker.connect()
-        with tempfile.TemporaryDirectory(prefix="agent-") as scratch:
-            tar = Path(scratch) / "base.tar"
-            repository.write_tar(repository.tree_of(base), tar)
+        with scratch() as folder:
+            tar = Path(folder) / "base.tar"
+            await anyio.to_thread.run_sync(repository.write_tar, repository.tree_of(base), tar)
             environment = await docker.environment(
                 tar, image=settings.image, setup=settings.setup, tools_dir=TOOLS, log=log
             )

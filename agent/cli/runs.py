@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agent.cli.text import printable
-from agent.errors import UsageError
+from agent.errors import AgentError, UsageError
+from agent.text import printable
 from agent.types import issue_title
 
 
@@ -24,7 +24,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def runs(args: argparse.Namespace) -> int:
     for folder in _folders():
-        row = _row(folder)
+        try:
+            row = _row(folder)
+        except (AgentError, OSError):
+            row = {
+                "run_id": folder.name,
+                "status": "unreadable",
+                "attempts": 0,
+                "cost_usd": None,
+                "repo": "",
+                "title": "",
+            }
         if args.json:
             print(json.dumps(row))
         else:

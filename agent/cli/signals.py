@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -10,6 +11,8 @@ from typing import TypeVar
 import anyio
 
 T = TypeVar("T")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_async(function: Callable[..., Awaitable[T]], *args: object) -> T:
@@ -24,12 +27,13 @@ def run_async(function: Callable[..., Awaitable[T]], *args: object) -> T:
         assert task is not None
         loop = asyncio.get_running_loop()
 
-        def cancel(number: int) -> None:
+        def cancel() -> None:
             task.cancel()
-            loop.remove_signal_handler(number)
+            for again in SIGNALS:
+                loop.add_signal_handler(again, os._exit, 130)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, cancel, number)
+        for number in SIGNALS:
+            loop.add_signal_handler(number, cancel)
         try:
             return await function(*args)
         except asyncio.CancelledError:

@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[2]
 
 def test_a_real_bug_of_a_published_package_is_repaired_without_a_key(tmp_path):
     prepared = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "prepare_bug.py"), str(tmp_path)], capture_output=True, text=True
+        [sys.executable, str(ROOT / "examples" / "prepare_bug.py"), str(tmp_path)],
+        capture_output=True,
+        text=True,
     )
     assert prepared.returncode == 0, prepared.stderr
     script = (ROOT / "examples" / "fix-a-real-bug.sh").read_text()

@@ -172,3 +172,53 @@ def test_the_embedded_model_repairs_it_from_standard_input_without_a_key(tmp_pat
     assert ABOVE in done.stdout
     assert "cost: 0.0000 USD" in done.stdout
     assert "git -C" in done.stdout
+
+
+def test_a_changed_expectation_needs_a_person(tmp_path):
+    repo = make_project(tmp_path)
+    weaker = call(
+        "edit_file", path="tests/test_calc.py", old="assert mean([1, 2, 3]) == 2", new="assert mean([1]) == 1"
+    )
+    model = script(tmp_path, [[FIX, weaker], [SUBMIT]])
+    code, result, _ = fix(tmp_path, model, "--fail-to-pass", ABOVE, "--branch", "fix/clamp")
+    assert (code, result["status"], result["branch"]) == (6, "needs_review", None), result
+    (review,) = [c for c in result["attempts"][0]["verdict"]["checks"] if not c["passed"]]
+    assert "-    assert mean([1, 2, 3]) == 2" in review["evidence"]
+    assert git(repo, "branch", "--list", "fix/*") == ""
+
+
+def test_text_that_is_no_text_is_the_model_s_to_mend(tmp_path):
+    make_project(tmp_path)
+    odd = call("shell", command="echo \ud800")
+    code, result, _ = fix(tmp_path, script(tmp_path, [[odd, FIX], [SUBMIT]]), "--fail-to-pass", ABOVE)
+    assert (code, result["status"]) == (0, "accepted"), result
+    assert result["tool_calls"]["failed"] == 1
+
+
+def test_what_a_rejected_model_said_is_not_fed_to_the_next(tmp_path):
+    make_project(tmp_path)
+    claim = call("submit", summary="claim-17", root_cause="claim-18")
+    bad = call("edit_file", path="calc.py", old="    if value > high:\n        return low\n", new="")
+    _, result, _ = fix(
+        tmp_path, script(tmp_path, [[bad], [claim]], [[FIX], [SUBMIT]]), "--fail-to-pass", ABOVE
+    )
+    assert [attempt["verdict"]["accepted"] for attempt in result["attempts"]] == [False, True]
+    log = (tmp_path / "home" / "runs" / result["run_id"] / "events.jsonl").read_text().splitlines()
+    told = [e["text"] for e in map(json.loads, log) if e["type"] == "user_said"]
+    assert "claim-1" not in "".join(told)
+
+
+def test_a_terminal_without_unicode_or_without_stderr_changes_no_verdict(tmp_path):
+    make_project(tmp_path)
+    (tmp_path / "issue.md").write_text("größer — ☃\n", "utf-8")
+    model = script(tmp_path, [[FIX], [SUBMIT]])
+    line = ["fix", "--repo", "repo", "--issue", "issue.md", "--model", model, "--fail-to-pass", ABOVE]
+    done = agent(tmp_path, *line, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    shown = agent(
+        tmp_path, "show", "--full", done.stdout.split("run: ")[1].split()[0], PYTHONIOENCODING="ascii"
+    )
+    assert shown.returncode == 0
+    shell = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command(*line)]
+    closed = subprocess.run(shell, capture_output=True, text=True, env=environment(tmp_path), cwd=tmp_path)
+    assert closed.returncode == 0, closed.stdout

@@ -1,6 +1,7 @@
 """Ctrl-C, SIGTERM and `kill -9`: nothing of a run is left, and the repository is untouched."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -47,6 +48,7 @@ def start(folder, moment: str) -> tuple[subprocess.Popen[str], str]:
         text=True,
         env=environment(folder),
         cwd=folder,
+        start_new_session=True,
     )
     assert process.stdout is not None
     run_id = ""
@@ -64,8 +66,11 @@ def start(folder, moment: str) -> tuple[subprocess.Popen[str], str]:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_kill_9_then_doctor_leaves_nothing(tmp_path, moment):
+def test_kill_9_then_doctor_leaves_nothing(tmp_path, moment, monkeypatch):
     repo = make_project(tmp_path)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     before = state(repo)
     process, run_id = start(tmp_path, moment)
     process.kill()
@@ -74,6 +79,7 @@ def test_kill_9_then_doctor_leaves_nothing(tmp_path, moment):
     assert done.returncode == 0, done.stdout
     assert left(process) == []
     assert state(repo) == before
+    assert list(temporary.iterdir()) == []
     assert run_id in agent(tmp_path, "runs").stdout
 
 
@@ -83,7 +89,7 @@ def test_an_interrupted_run_cleans_up_after_itself(tmp_path, moment, number):
     repo = make_project(tmp_path)
     before = state(repo)
     process, run_id = start(tmp_path, moment)
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal does: to all processes of the command
     rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert json.loads(rest.splitlines()[-1])["result"]["status"] == "interrupted"
@@ -91,3 +97,15 @@ def test_an_interrupted_run_cleans_up_after_itself(tmp_path, moment, number):
     assert result["status"] == "interrupted"
     assert left(process) == []
     assert state(repo) == before
+
+
+def test_a_second_ctrl_c_is_obeyed_at_once(tmp_path):
+    make_project(tmp_path)
+    process, _ = start(tmp_path, "attempt")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert agent(tmp_path, "doctor").returncode == 0
+    assert left(process) == []

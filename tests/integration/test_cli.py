@@ -1,5 +1,8 @@
 """Bad input: one clear line, the right exit code, and nothing left behind. No engine is needed to be told so."""
 
+import json
+import os
+
 import pytest
 
 from tests.docker.project import agent, git, make_project, script
@@ -36,9 +39,15 @@ def test_faults_of_the_command_line_are_named_with_their_mend(folder):
     assert "save the text" in fix_refused(folder, issue="https://github.com/a/b/issues/1")
     assert "nowhere" in fix_refused(folder, "--base", "nowhere")
     assert "-rf" in fix_refused(folder, "--base=-rf")
-    assert "attempts must be more than 0" in fix_refused(folder, "--attempts", "0")
+    assert "attempts must be a number above 0" in fix_refused(folder, "--attempts", "0")
     assert "{junit}" in fix_refused(folder, "--test", "make check")
     assert "--output" in fix_refused(folder, "--output", "no/such/folder/x.diff")
+    (folder / "fifo.diff").symlink_to("fifo")
+    os.mkfifo(folder / "fifo")
+    assert "not a regular file" in fix_refused(folder, "--output", "fifo.diff")
+    assert "is empty" in fix_refused(folder, "--fail-to-pass", "")
+    assert "above 0" in fix_refused(folder, "--minutes", "inf")
+    assert "beside branch main" in fix_refused(folder, "--branch", "main/x")
     assert "not a branch name" in fix_refused(folder, "--branch", "a..b")
     assert "exists already" in fix_refused(folder, "--branch", "main")
     assert "known are" in fix_refused(folder, model="antropic/claude")
@@ -86,7 +95,7 @@ def test_without_an_engine_the_exit_code_says_environment_and_the_result_says_so
         DOCKER_HOST="unix:///no/such/socket",
     )
     assert done.returncode == 3
-    assert '"status": "environment"' in done.stdout
+    assert json.loads(done.stdout)["status"] == "environment"
     doctor = agent(folder, "doctor", DOCKER_HOST="unix:///no/such/socket")
     assert doctor.returncode == 3
     assert "DOCKER_HOST" in doctor.stdout

@@ -197,7 +197,9 @@ def test_time_spent_means_give_up_with_files_restored():
     talk = Talk(seconds=0)
     calls = until_batch(talk)
     assert names(calls) == ["shell", "diff"]
-    calls = talk.turn("", {"patch": "diff --git a/left over b/left over\nnew file mode 100644\n--- /dev/null\n"})
+    calls = talk.turn(
+        "", {"patch": "diff --git a/left over b/left over\nnew file mode 100644\n--- /dev/null\n"}
+    )
     assert calls == [("shell", {"command": "rm -f -- 'left over'"})]
     ((name, arguments),) = talk.turn("")
     assert (name, arguments["give_up"]) == ("submit", True)

@@ -1,0 +1,119 @@
+"""What commands take from the outside, each fault one UsageError that names its mend."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.errors import UsageError
+
+if TYPE_CHECKING:
+    from agent.config import Settings
+    from agent.git import Repository
+
+MAX_ISSUE = 1024 * 1024
+"""Bytes of an issue's text that are taken; the longest on GitHub is 65,536 characters."""
+MAX_FILE = 64 * 1024 * 1024
+"""Bytes of any other file that a flag names."""
+
+
+def read_file(path: str, flag: str, limit: int = MAX_FILE) -> bytes:
+    """The bytes of a file that a flag names."""
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{flag} {path}: {getattr(error, 'strerror', None) or error}") from error
+    if len(data) > limit:
+        raise UsageError(f"{flag} {path}: longer than {limit} bytes; pass the part that matters")
+    return data
+
+
+def read_issue(source: str) -> str:
+    """The issue's text from a file, or from standard input for "-"."""
+    if source != "-" and (source.isdigit() or source.startswith(("http://", "https://"))):
+        raise UsageError(
+            f"--issue {source}: reading issues from GitHub is not there yet; save the text to a file and pass that"
+        )
+    if source == "-":
+        data = sys.stdin.buffer.read(MAX_ISSUE + 1) if sys.stdin is not None else b""
+        if len(data) > MAX_ISSUE:
+            raise UsageError(
+                f"--issue -: longer than {MAX_ISSUE} bytes; pass the part that describes the bug"
+            )
+    else:
+        data = read_file(source, "--issue", MAX_ISSUE)
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\0", "\ufffd")
+    if not text.strip():
+        raise UsageError(f"--issue {source}: the text is empty; describe the bug in it")
+    return text
+
+
+def read_test_patch(path: str, repository: Repository, base: str) -> bytes:
+    """The hidden tests that a flag names, known to apply."""
+    from agent.git import PatchError
+
+    data = read_file(path, "--test-patch")
+    try:
+        repository.apply(repository.tree_of(base), data)
+    except PatchError as error:
+        raise UsageError(f"--test-patch {path} does not apply to the base commit: {error}") from error
+    return data
+
+
+def test_ids(given: list[str]) -> tuple[str, ...]:
+    """The ids of --fail-to-pass, each once."""
+    if not all(given):
+        raise UsageError("--fail-to-pass: the test id is empty; write one such as tests/test_x.py::test_y")
+    return tuple(dict.fromkeys(given))
+
+
+def repository_settings(repository: Repository, base: str) -> Settings:
+    """What agent.toml, or [tool.agent] of pyproject.toml, says at the base commit."""
+    from agent.config import Settings, from_pyproject, from_toml
+
+    files = repository.files(repository.tree_of(base))
+    settings = Settings()
+    if "pyproject.toml" in files:
+        text = repository.blob(files["pyproject.toml"][1]).decode("utf-8", "replace")
+        settings = from_pyproject(text, settings)
+    if "agent.toml" in files:
+        text = repository.blob(files["agent.toml"][1]).decode("utf-8", "replace")
+        settings = from_toml(text, "agent.toml", settings)
+    return settings
+
+
+def check_output(path: str) -> Path:
+    """Where --output writes: a file, or a new one in a folder that takes it; a symlink stands for its target."""
+    if not path:
+        raise UsageError("--output: the file's name is empty")
+    output = Path(path).resolve()
+    if output.exists() and not output.is_file():
+        raise UsageError(f"--output {path}: not a regular file; name a file to write")
+    if not output.parent.is_dir() or not os.access(output.parent, os.W_OK):
+        raise UsageError(f"--output {path}: its folder is not there or can't be written")
+    return output
+
+
+def new_run_id() -> str:
+    """Sorts by time, and names what a run leaves in the sandbox engine."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def new_run() -> tuple[str, Path]:
+    """A new run id and its folder, readable by this user alone."""
+    from agent.config import home
+
+    run_id = new_run_id()
+    folder = home() / "runs" / run_id
+    try:
+        folder.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: {error.strerror}; set AGENT_HOME to a folder that can be written"
+        ) from error
+    return run_id, folder

@@ -1,0 +1,19 @@
+"""Text that came from issues, repositories, tools or models, made safe to print."""
+
+from __future__ import annotations
+
+import unicodedata
+
+# Control, format (bidirectional marks, zero-width) and surrogate characters, and line breaks that are not \n: what
+# moves the cursor, or makes a line read as something else than it is.
+_UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def printable(text: str) -> str:
+    """`text` with its escapes and invisible characters shown as \\x.. or \\u...., not obeyed; \\n and \\t stay."""
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in _UNSAFE else _escaped(c) for c in text)
+
+
+def _escaped(c: str) -> str:
+    code = ord(c)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
