@@ -236,6 +236,6 @@ def _why_unreachable(error: Exception) -> str:
     ):
         return (
             "Docker is installed, but its engine is not running: start it with "
-            "`sudo systemctl start docker` (or `dockerd`, or Docker Desktop), or set DOCKER_HOST"
+            "`sudo systemctl start docker` (or `dockerd`, or Docker Desktop), or mend DOCKER_HOST"
         )
     return f"the Docker engine does not answer: {text.splitlines()[0] if text else type(error).__name__}"
