@@ -198,7 +198,9 @@ class Run:
                     )
         except SandboxDied as died:
             turns = sum(isinstance(e, events.ModelReplied) and e.attempt == number for e in self.log.events)
-            ending = attempt.Ending("sandbox_died", str(died), turns=turns, seconds=time.monotonic() - started)
+            ending = attempt.Ending(
+                "sandbox_died", str(died), turns=turns, seconds=time.monotonic() - started
+            )
         finally:
             with anyio.CancelScope(shield=True):
                 await model.close()
