@@ -204,6 +204,17 @@ def unpassed(files: Set[str], baseline: Outcomes, after: Outcomes) -> list[str]:
     ]
 
 
+def is_changed(test: str, changed: Outcomes, modules: Set[str]) -> bool:
+    """Whether a test that fails in the base's version passes in the patch's (`changed`; `modules` are its files).
+
+    A set of parameters may also have been taken out, if others of the same test pass.
+    """
+    if test in changed or file_of(test) not in modules:
+        return is_passed(changed, test)
+    function = test.partition("[")[0]
+    return any(is_passed(changed, other) and other.partition("[")[0] == function for other in changed)
+
+
 @dataclass(frozen=True)
 class Kept:
     """What became of the tests that must go on passing."""

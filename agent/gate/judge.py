@@ -277,7 +277,9 @@ class _Judgement:
         kept = compare.kept(required, after)
         modules = self._modules(intake.set_aside)
         own = self._modules(intake.additive)
-        bad = [test for test in compare.not_green(red, base, after, own) if file_of(test) not in modules]
+        # Where the patch's changed tests were to show the fault, it is their version that must pass.
+        theirs = set() if self.named or self.hidden else modules
+        bad = [test for test in compare.not_green(red, base, after, own) if file_of(test) not in theirs]
         # Only tests that the patch itself changes can be excused, and only if its version of them passes.
         config = any(not intake.paths.is_module(path) for path in intake.set_aside)
         excusable = {test for test in kept.failing if config or file_of(test) in modules}
@@ -287,9 +289,9 @@ class _Judgement:
         if hopeful and (files := modules | set(map(file_of, excusable))):
             tree = self.repository.with_files(self.patched, self.hidden)
             changed, runs = await self._seen("the patched tree with its changed tests", tree, sorted(files))
-            excused = {test for test in excusable if compare.is_passed(changed, test)}
+            excused = {test for test in excusable if compare.is_changed(test, changed, modules)}
             bad = [
-                test for test in red.ids if file_of(test) in modules and not compare.is_passed(changed, test)
+                test for test in red.ids if file_of(test) in theirs and not compare.is_passed(changed, test)
             ]
             bad += [test for test in compare.unpassed(modules, base, changed) if test not in bad]
             if any(self._doubt(run) for run in runs):
@@ -322,7 +324,9 @@ class _Judgement:
         """What a person must look at: the reasons, and the hunks that were judged without."""
         lines = [f"{path}: {reason}" for path, reason in self.intake.set_aside.items()]
         if excused:
-            lines.append(f"fail in the base's version and pass in the patch's: {', '.join(sorted(excused))}")
+            lines.append(
+                f"fail in the base's version, and pass or are left out in the patch's: {', '.join(sorted(excused))}"
+            )
         hunks = self.repository.diff(self.base, self.patched, self.intake.set_aside).decode(
             "utf-8", "replace"
         )

@@ -70,6 +70,7 @@ def test_mean():
 """
 ABOVE = "\n\ndef test_above():\n    assert clamp(5, 1, 3) == 3\n"
 NEW = "from calc import clamp" + ABOVE
+RED = "from calc import clamp\n\n\ndef test_far():\n    assert clamp(50, 1, 3) == 3\n"
 FIXED = CALC.replace("> high:\n        return low", "> high:\n        return high")
 CHANGED_WRAP = CALC.replace("% (size + 1)", "% size")
 HIDDEN = {"tests/test_calc.py": TESTS + ABOVE, "tests/test_more.py": "def test_secret():\n    import calc\n"}
@@ -162,7 +163,7 @@ def project(folder: Path, files: dict[str, str], environment: Environment | None
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
-    files = {"calc.py": CALC, "tests/test_calc.py": TESTS, "conftest.py": ""}
+    files = {"calc.py": CALC, "tests/test_calc.py": TESTS, "tests/test_red.py": RED, "conftest.py": ""}
     gate = project(tmp_path_factory.mktemp("gate"), files)
     gate.baseline = gate.take_baseline()
     before = state(gate.path)
@@ -421,6 +422,15 @@ def test_evidence_says_nothing_of_hidden_tests(gate: Gate) -> None:
         assert not verdict.accepted
         assert "sesame" not in " ".join(check.evidence for check in verdict.checks)
         assert "secret" not in " ".join(check.evidence for check in verdict.checks)
+
+
+def test_a_named_test_counts_as_the_base_has_it(gate: Gate) -> None:
+    named = ["tests/test_red.py::test_far"]
+    assert gate.judge({"calc.py": FIXED}, named=named).accepted
+    weaker = {"tests/test_red.py": RED.replace("== 3", "in (1, 3)")}
+    verdict = gate.judge({"calc.py": NOOP, **weaker}, named=named)
+    assert set(failed(verdict)) == {"green"}
+    assert gate.judge({"calc.py": FIXED, **weaker}, named=named).needs_review
 
 
 # ---- for a person to look at

@@ -151,6 +151,17 @@ def test_hidden_versions_of_tests_replace_those_of_the_base() -> None:
     assert compare.required_passes(baseline, before, {"a.py"}, True) == ["a.py::new"]
 
 
+def test_a_changed_expectation_passes_in_the_patchs_version_or_is_left_out_there() -> None:
+    ids = ("a.py::x[2]", "a.py::x[3]", "a.py::y")
+    changed = {test: TestOutcome(test, "passed", "", "", 0.0) for test in ids} | outcomes(a__z="failed")
+    modules = {"a.py"}
+    assert compare.is_changed("a.py::y", changed, modules)
+    assert compare.is_changed("a.py::x[1]", changed, modules)
+    assert not compare.is_changed("a.py::x[1]", changed, set())
+    assert not compare.is_changed("a.py::z", changed, modules)
+    assert not compare.is_changed("a.py::w", changed, modules)
+
+
 # ---- evidence
 
 
