@@ -15,11 +15,12 @@ import libcst as cst
 from agent.models.repair.localise import Places
 from agent.models.repair.operators import NODE_OPERATORS, STATEMENT_OPERATORS
 from agent.models.repair.operators.base import Context, Evidence, Fix, walk
-from agent.models.repair.source import Edit, Function, SourceFile, Statement
+from agent.models.repair.source import Edit, SourceFile, Statement
 
-MAX_FILES = 12
+MAX_FILES = 6
+MAX_SPOTS = 250
 MAX_PER_PLACE = 400
-MAX_CANDIDATES = 60_000
+MAX_CANDIDATES = 40_000
 MAX_CLONES = 12
 
 
@@ -53,16 +54,15 @@ def generate(
 
     `seed` decides between equals.
     """
-    weight: dict[str, float] = defaultdict(float)
-    for (path, _), score in places.scores.items():
-        weight[path] = max(weight[path], score)
+    spots = _spots(sources, places)
     chosen: dict[tuple[Edit, ...], Candidate] = {}
-    for path in sorted((p for p in weight if p in sources), key=lambda p: -weight[p])[:MAX_FILES]:
-        try:
-            file = SourceFile(path, sources[path])
-        except (cst.ParserSyntaxError, RecursionError):
-            continue
-        for candidate in _in_file(file, places, evidence, sources):
+    contexts: dict[tuple[str, int], Context] = {}
+    for suspicion, file, statement in spots:
+        key = file.path, id(statement.function)
+        if key not in contexts:
+            own = [s for s in file.statements if s.function is statement.function]
+            contexts[key] = Context(file, statement.function, evidence, own)
+        for candidate in _at(contexts[key], statement, suspicion, places):
             held = chosen.get(candidate.edits)
             if held is None or held.score < candidate.score:
                 chosen[candidate.edits] = candidate
@@ -75,48 +75,69 @@ def generate(
     return every[:MAX_CANDIDATES]
 
 
-def _in_file(
-    file: SourceFile, places: Places, evidence: Evidence, sources: Mapping[str, str]
-) -> Iterator[Candidate]:
-    by_function: dict[int, list[Statement]] = defaultdict(list)
-    for statement in file.statements:
-        by_function[id(statement.function)].append(statement)
-    functions: list[Function | None] = [None, *file.functions]
-    for function in functions:
-        own = by_function.get(id(function), [])
-        context = Context(file, function, evidence, own)
-        for statement in own:
-            for fix, suspicion in _fixes(context, statement, places, sources):
-                edit = Edit(file.path, fix.start, fix.end, fix.new)
-                size = abs(len(fix.new) - (fix.end - fix.start)) + 0.3 * len(fix.new)
-                score = suspicion * fix.prior / (1.0 + size / 150.0)
-                live = function is not None and not isinstance(statement.node, cst.FunctionDef | cst.ClassDef)
-                yield Candidate((edit,), fix.operator, score, statement.first, live)
+def _spots(sources: Mapping[str, str], places: Places) -> list[tuple[float, SourceFile, Statement]]:
+    """Statements with their suspicion, the highest first."""
+    weight: dict[str, float] = defaultdict(float)
+    for (path, _), score in places.scores.items():
+        weight[path] = max(weight[path], score)
+    spots: list[tuple[float, SourceFile, Statement]] = []
+    for path in sorted((p for p in weight if p in sources), key=lambda p: (-weight[p], p))[:MAX_FILES]:
+        try:
+            file = SourceFile(path, sources[path])
+        except (cst.ParserSyntaxError, RecursionError):
+            continue
+        for statement in file.statements:
+            suspicion = _suspicion(file, statement, places, sources)
+            if suspicion > 0:
+                spots.append((suspicion, file, statement))
+    return sorted(spots, key=lambda spot: -spot[0])[:MAX_SPOTS]
 
 
-def _fixes(
-    context: Context, statement: Statement, places: Places, sources: Mapping[str, str]
-) -> Iterator[tuple[Fix, float]]:
-    """The fixes at one statement (or the header of a compound one), with the suspicion of their lines."""
-    file, node = context.file, statement.node
-    suspicion = places.of(file.path, statement.first, statement.last)
+def _suspicion(file: SourceFile, statement: Statement, places: Places, sources: Mapping[str, str]) -> float:
+    """That of a statement's lines (of a compound one's header, with its `elif`s)."""
+    node = statement.node
     if isinstance(node, cst.FunctionDef):
-        first, last = file.lines(node)
-        suspicion = 0.5 * places.of(file.path, first, last)
-    elif context.function is None:
-        suspicion = 0.9 * _by_use(file, node, places, sources)
-    if suspicion > 0 and not isinstance(node, cst.ClassDef):
-        found: list[Fix] = []
-        for part in _parts(node):
-            for inner in walk(part):
-                for operator in NODE_OPERATORS:
-                    found += operator(context, inner)
-        yield from ((fix, suspicion) for fix in _best(found))
-        if context.function is not None:
-            for statement_operator in STATEMENT_OPERATORS:
-                yield from ((fix, suspicion) for fix in _best(list(statement_operator(context, statement))))
+        return 0.5 * places.of(file.path, *file.lines(node)) if node.params.children else 0.0
+    if isinstance(node, cst.ClassDef):
+        return 0.0
+    if statement.function is None and isinstance(node, cst.SimpleStatementLine):
+        return 0.9 * _by_use(file, node, places, sources)
+    suspicion = places.of(file.path, statement.first, statement.last)
+    following = node.orelse if isinstance(node, cst.If) else None
+    while isinstance(following, cst.If):
+        suspicion = max(suspicion, places.of(file.path, *file.lines(following.test)))
+        following = following.orelse
+    return suspicion
+
+
+def _at(context: Context, statement: Statement, suspicion: float, places: Places) -> Iterator[Candidate]:
+    """The candidates at one statement (or the header of a compound one)."""
+    node = statement.node
+    own = suspicion
     if isinstance(node, cst.If):
-        yield from _elifs(context, node, places)
+        own = places.of(context.file.path, statement.first, statement.last)
+    fixes: list[tuple[Fix, float]] = []
+    if own > 0:
+        found = [
+            f
+            for part in _parts(node)
+            for inner in walk(part)
+            for op in NODE_OPERATORS
+            for f in op(context, inner)
+        ]
+        most = round(MAX_PER_PLACE * (0.2 + 0.8 * own))
+        fixes += [(fix, own) for fix in _best(found, most)]
+        for operator in STATEMENT_OPERATORS if context.function is not None else ():
+            fixes += [(fix, own) for fix in _best(list(operator(context, statement)), most)]
+    if isinstance(node, cst.If):
+        fixes += _elifs(context, node, places)
+    live = context.function is not None and not isinstance(node, cst.FunctionDef)
+    for fix, score in fixes:
+        edit = Edit(context.file.path, fix.start, fix.end, fix.new)
+        size = abs(len(fix.new) - (fix.end - fix.start)) + 0.3 * len(fix.new)
+        yield Candidate(
+            (edit,), fix.operator, score * fix.prior / (1.0 + size / 150.0), statement.first, live
+        )
 
 
 def _elifs(context: Context, node: cst.If, places: Places) -> Iterator[tuple[Fix, float]]:
@@ -131,14 +152,12 @@ def _elifs(context: Context, node: cst.If, places: Places) -> Iterator[tuple[Fix
                 for operator in NODE_OPERATORS
                 for f in operator(context, inner)
             ]
-            yield from ((fix, suspicion) for fix in _best(found))
+            yield from ((fix, suspicion) for fix in _best(found, MAX_PER_PLACE // 2))
         following = following.orelse
 
 
-def _best(fixes: list[Fix]) -> list[Fix]:
-    if len(fixes) <= MAX_PER_PLACE:
-        return fixes
-    return sorted(fixes, key=lambda f: -f.prior)[:MAX_PER_PLACE]
+def _best(fixes: list[Fix], most: int) -> list[Fix]:
+    return fixes if len(fixes) <= most else sorted(fixes, key=lambda f: -f.prior)[:most]
 
 
 def _parts(node: cst.BaseStatement) -> list[cst.CSTNode]:

@@ -16,6 +16,9 @@ _COMMON = frozenset(
     )
 )
 
+FLOOR = 0.25
+"""The least suspicion of an executed line, as a part of the highest one in its function."""
+
 
 @dataclass(frozen=True)
 class Places:
@@ -51,7 +54,9 @@ def rank(
                 weight = 0.7**depth * (1.0 if near == line else 0.4)
                 trace[path, near] = max(trace.get((path, near), 0.0), weight)
     words = {w.lower() for w in _WORD.findall(issue)} - _COMMON
+    literals = {m for m in re.findall(r"[\"']([^\"'\s]{1,20})[\"']", issue) if not m.isidentifier()}
     scores: dict[tuple[str, int], float] = {}
+    homes: dict[tuple[str, int], tuple[str, int]] = {}
     for path, counts in lines.items():
         text = sources.get(path, "").split("\n")
         owners = _owners(text)
@@ -61,20 +66,33 @@ def rank(
             ochiai = failed / math.sqrt(max(failing, failed) * (failed + passed))
             own = text[line - 1] if 0 < line <= len(text) else ""
             told = len({w.lower() for w in _WORD.findall(own)} & words)
-            named = owners[line - 1].lower().strip("_") in words if 0 < line <= len(owners) else False
+            quoted = any(f"'{text}'" in own or f'"{text}"' in own for text in literals)
+            start, name = owners[line - 1] if 0 < line <= len(owners) else (0, "")
+            named = name.lower().strip("_") in words
+            homes[path, line] = path, start
             score = (
-                ochiai + 0.4 * trace.get((path, line), 0.0) + 0.06 * min(told, 3) + (0.15 if named else 0.0)
+                ochiai
+                + 0.4 * trace.get((path, line), 0.0)
+                + 0.06 * min(told, 3)
+                + 0.15 * named
+                + 0.3 * quoted
             )
             scores[path, line] = score
+    # A line that every test runs can still be where the guard is missing for a line below it.
+    top: dict[tuple[str, int], float] = {}
+    for place, score in scores.items():
+        if homes[place][1]:
+            top[homes[place]] = max(top.get(homes[place], 0.0), score)
+    scores = {place: max(score, FLOOR * top.get(homes[place], 0.0)) for place, score in scores.items()}
     most = max(scores.values(), default=1.0)
     return Places({place: score / most for place, score in scores.items()})
 
 
-def _owners(text: Sequence[str]) -> list[str]:
-    """For each line the name of the nearest `def` above it that is indented less."""
-    owners: list[str] = []
-    stack: list[tuple[int, str]] = []
-    for line in text:
+def _owners(text: Sequence[str]) -> list[tuple[int, str]]:
+    """For each line the line and the name of the nearest `def` above it that is indented less."""
+    owners: list[tuple[int, str]] = []
+    stack: list[tuple[int, int, str]] = []
+    for number, line in enumerate(text, 1):
         stripped = line.lstrip()
         indent = len(line) - len(stripped)
         if stripped and not stripped.startswith(("#", ")", "]", "}")):
@@ -82,8 +100,8 @@ def _owners(text: Sequence[str]) -> list[str]:
                 stack.pop()
         match = re.match(r"(?:async\s+)?def\s+(\w+)", stripped)
         if match:
-            stack.append((indent, match[1]))
-        owners.append(stack[-1][1] if stack else "")
+            stack.append((indent, number, match[1]))
+        owners.append(stack[-1][1:] if stack else (0, ""))
     return owners
 
 

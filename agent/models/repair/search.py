@@ -14,7 +14,6 @@ from agent.models.repair.laboratory import LabError, Laboratory
 from agent.models.repair.operators.base import Evidence
 from agent.models.repair.trials import Trials
 from agent.models.repair.turns import Plan, Steps, Turn
-from agent.types import ToolResult
 
 FAILED = ("failed", "error")
 
@@ -55,8 +54,11 @@ class Search:
         known_seconds = min(self.suite_seconds, seen["known_seconds"] + seen["startup"] + 2)
         self.hand_in = HandIn(sources, self.outcomes, wanted, self.suite_seconds, lab.removal)
         wanted = [one for one in wanted if one not in seen["missing"]]
+        failures = [f for f in seen["failing"].values() if not f["ok"]]
         evidence = Evidence.gather(
-            list(seen["tests"].values()), [f.get("kind", "") for f in seen["failing"].values()]
+            list(seen["tests"].values()),
+            [f["kind"] for f in failures],
+            " ".join(f["message"] for f in failures if f["kind"] not in ("AssertionError", "failed"))[:2000],
         )
         frames = localise.frames_of(seen["failing"])
         places = localise.rank(seen["lines"], len(wanted), frames, _issue(self.brief), sources)
@@ -196,8 +198,3 @@ def _near_first(passing: list[str], wanted: list[str]) -> list[str]:
         return 1 if module in modules else 2 if module.rpartition("/")[0] in folders else 3
 
     return sorted(passing, key=distance)
-
-
-def failures(result: ToolResult) -> dict[str, str]:
-    """Outcome per test of a run_tests result."""
-    return {str(k): str(v) for k, v in ((result.data or {}).get("outcomes") or {}).items()}

@@ -17,7 +17,7 @@ import json
 import os
 import time
 import zlib
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 import repair_observe  # type: ignore[import-not-found]
@@ -79,8 +79,9 @@ def run_items(items: List[Any], after: Any = None, before: Any = None) -> Dict[s
     return results
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_makereport(item: Any, call: Any) -> None:
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[None]:
+    yield  # unittest's exceptions are known only after its own hook
     if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
         item._repair_failure = item._repair_failure or Failure(item, call.excinfo)
 
@@ -103,6 +104,7 @@ def pytest_configure(config: Any) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: Any) -> bool:
     JOB["startup"] = time.monotonic() - STARTED
+    JOB["tmp_path_factory"] = getattr(session.config, "_tmp_path_factory", None)
     items = {item.nodeid: item for item in session.items}
     if JOB["mode"] == "observe":
         repair_observe.observe(items, JOB, run_items)

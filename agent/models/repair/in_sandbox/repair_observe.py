@@ -141,6 +141,7 @@ def observe(items: Dict[str, Any], job: Dict[str, Any], run_items: Callable[...,
 
     lines: Dict[str, Dict[int, List[int]]] = {}
     passed: List[str] = []
+    touched: Dict[str, Dict[str, List[int]]] = {}
     ran = 0
     tasks: List[Any] = [
         (0, plain, each * 2),
@@ -162,10 +163,13 @@ def observe(items: Dict[str, Any], job: Dict[str, Any], run_items: Callable[...,
                     continue
             if child.key == 2:
                 passed.append(entry["id"])
+            if child.key == 2 or not entry["ok"]:
+                touched[entry["id"]] = entry["lines"]
             for path, numbers in entry["lines"].items():
                 counts = lines.setdefault(path, {})
                 for number in numbers:
                     counts.setdefault(number, [0, 0])[child.key - 1] += 1
+    _keep(touched)
     result["failing"] = failing
     result["passed"] = passed
     result["known_seconds"] = result.get("known_seconds", 0.0) / max(1, ran) * len(known)
@@ -175,6 +179,12 @@ def observe(items: Dict[str, Any], job: Dict[str, Any], run_items: Callable[...,
     result["lines"] = {p: [[n, f, q] for n, (f, q) in sorted(c.items()) if f] for p, c in hit.items()}
     result["sources"] = _sources(job["root"], hit)
     repair_fork.write_result(result)
+
+
+def _keep(touched: Dict[str, Dict[str, List[int]]]) -> None:
+    """Keep which test runs which line for the trials: an edit elsewhere can't change a test's outcome."""
+    with open(os.environ["REPAIR_OUT"] + ".lines", "w", encoding="utf-8") as file:
+        json.dump(touched, file)
 
 
 SPAWNS = {"subprocess.Popen", "os.posix_spawn", "os.exec", "os.system"}

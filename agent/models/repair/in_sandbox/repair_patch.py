@@ -9,11 +9,12 @@ from __future__ import annotations
 import __future__
 
 import ast
+import bisect
 import gc
 import os
 from importlib.machinery import SourceFileLoader
 from types import CodeType, FunctionType
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 FUTURES = 0
 for _name in __future__.all_feature_names:
@@ -50,6 +51,22 @@ class Outer:
         )
 
 
+def _units(tree: ast.AST) -> Dict[int, Tuple[int, int]]:
+    """For each line the first and last line of the statement, or of the compound statement's header, that it is in."""
+    units: Dict[int, Tuple[int, int]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.stmt, ast.excepthandler)):
+            first, last = node.lineno, node.end_lineno or node.lineno
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body:
+                last = max(first, body[0].lineno - 1)
+            for line in range(first, last + 1):
+                known = units.get(line)
+                if known is None or known[1] - known[0] >= last - first:
+                    units[line] = (first, last)
+    return units
+
+
 class Source:
     """A product file as it stands on disk."""
 
@@ -61,7 +78,9 @@ class Source:
         for line in self.data.splitlines(keepends=True):
             self.lines.append(self.lines[-1] + len(line))
         self.outers: List[Outer] = []
-        self._collect(ast.parse(self.data), [], [])
+        tree = ast.parse(self.data)
+        self._units = _units(tree)
+        self._collect(tree, [], [])
 
     def _collect(self, node: ast.AST, around: List[str], indents: List[int]) -> None:
         for child in ast.iter_child_nodes(node):
@@ -72,6 +91,20 @@ class Source:
                 head = "class %s:" % child.name if isinstance(child, ast.ClassDef) else "if 1:"
                 column = getattr(child, "col_offset", 0)
                 self._collect(child, [*around, head], [*indents, column])
+
+    def lines_of(self, start: int, end: int) -> Set[int]:
+        """The lines of the statements that an edit of these bytes changes or stands beside."""
+        first = bisect.bisect_right(self.lines, start)
+        last = max(first, bisect.bisect_right(self.lines, end - 1))
+        if start == end and start == self.lines[first - 1]:
+            first = max(1, first - 1)  # put between two lines: whatever runs before it leads to it
+            while first > 1 and first not in self._units:
+                first -= 1
+        lines: Set[int] = set()
+        for line in range(first, last + 1):
+            unit = self._units.get(line, (line, line))
+            lines.update(range(unit[0], unit[1] + 1))
+        return lines
 
     def outer_of(self, start: int, end: int) -> Optional[Outer]:
         return next((o for o in self.outers if o.start <= start and end <= o.end), None)

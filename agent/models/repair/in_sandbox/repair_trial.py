@@ -20,8 +20,11 @@ import contextlib
 import functools
 import gc
 import importlib
+import json
 import marshal
 import os
+import pathlib
+import shutil
 import time
 import warnings
 from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Set, Tuple
@@ -35,21 +38,55 @@ OVERTIME = 8.0
 """Seconds after the job's end in which known tests of earlier candidates are still begun."""
 
 
-def _tests(job: Dict[str, Any], items: Items, run_items: Callable[..., Any], say: repair_fork.Say) -> bool:
-    """Run the wanted tests and say of each whether it passes, and at which of its lines it fails."""
-    wanted = [items[one] for one in job["wanted"] if one in items]
-    every = len(wanted) == len(job["wanted"])
-    order = {item.nodeid: number for number, item in enumerate(wanted)}
-    bad: List[str] = []
+def _tests(
+    job: Dict[str, Any], chosen: List[str], items: Items, run_items: Callable[..., Any], say: repair_fork.Say
+) -> bool:
+    """Run the wanted tests that are chosen and say of each whether it passes, and at which of its lines it fails.
+
+    A true answer means that all wanted tests pass. Where a candidate changes nothing for one test of each kind, the
+    others of the kind are not asked.
+    """
+    order = {test: number for number, test in enumerate(job["wanted"])}
+    first: Dict[str, str] = {}
+    for test in chosen:
+        first.setdefault(test.partition("[")[0], test)
+    samples = list(first.values()) if len(chosen) > 3 else chosen
+    good: Set[str] = set()
+    changed: List[str] = []
 
     def after(item: Any, failure: Any) -> None:
         line = getattr(failure, "test_line", 0)
         say("wanted %d %d %d" % (order[item.nodeid], failure is None, line))
-        if failure is not None:
-            bad.append(item.nodeid)
+        if failure is None:
+            good.add(item.nodeid)
+        if failure is None or line != job["baseline"].get(item.nodeid, 0):
+            changed.append(item.nodeid)
 
-    run_items(wanted, after)
-    return bool(every and not bad)
+    run_items([items[test] for test in samples if test in items], after)
+    if changed:
+        run_items([items[test] for test in chosen if test in items and test not in samples], after)
+    return good.issuperset(job["wanted"])
+
+
+class Coverage:
+    """Which tests run which lines, as `observe` saw it."""
+
+    def __init__(self) -> None:
+        self._tests: Dict[str, Dict[str, List[int]]] = {}
+        with contextlib.suppress(OSError, ValueError), open(os.environ["REPAIR_OUT"] + ".lines") as file:
+            self._tests = json.load(file)
+        self._by_line: Dict[Tuple[str, int], Set[str]] = {}
+        for test, paths in self._tests.items():
+            for path, lines in paths.items():
+                for line in lines:
+                    self._by_line.setdefault((path, line), set()).add(test)
+
+    def concerned(self, tests: List[str], lines: Set[Tuple[str, int]]) -> List[str]:
+        """Those of `tests` that run one of the lines, or of which it is not known."""
+        hit: Set[str] = set()
+        for line in lines:
+            hit |= self._by_line.get(line, set())
+        return [test for test in tests if test in hit or test not in self._tests]
 
 
 def _known(ids: List[str], items: Items, run_items: Callable[..., Any], say: repair_fork.Say) -> None:
@@ -128,16 +165,25 @@ def serve_hot(items: Items, job: Dict[str, Any], run_items: Callable[..., Any]) 
     caches = [thing for thing in gc.get_objects() if isinstance(thing, functools._lru_cache_wrapper)]
     seen: Set[bytes] = set()
     written: Dict[str, bytes] = {}
+    coverage = Coverage()
+    place = os.environ["REPAIR_OUT"] + ".tmp"
+    shutil.rmtree(place, ignore_errors=True)
+    pathlib.Path(place).mkdir()
 
-    def test(changes: List[Any], say: repair_fork.Say) -> None:
+    def test(changes: List[Any], lines: Set[Tuple[str, int]], say: repair_fork.Say) -> None:
+        gc.disable()
+        factory = job["tmp_path_factory"]
+        if factory is not None:  # else each child would clean up after all before it
+            factory._basetemp = pathlib.Path(place, str(os.getpid()))
+            factory._basetemp.mkdir()
         for function, code in changes:
             function.__code__ = code
         for cache in caches:
             with contextlib.suppress(Exception):
                 cache.cache_clear()
-        if _tests(job, items, run_items, say):
+        if _tests(job, coverage.concerned(job["wanted"], lines) or job["wanted"], items, run_items, say):
             say("whole")
-            _known(list(tally.known), items, run_items, say)
+            _known(coverage.concerned(tally.known, lines), items, run_items, say)
 
     def restore() -> None:
         for path, data in written.items():
@@ -169,12 +215,14 @@ def serve_hot(items: Items, job: Dict[str, Any], run_items: Callable[..., Any]) 
             except (SyntaxError, ValueError):
                 tally.counts["syntax"] += 1
                 continue
-            yield index, functools.partial(test, changes), job["limit"]
+            lines = {(e[0], line) for e in edits for line in patcher.source(e[0]).lines_of(e[1], e[2])}
+            yield index, functools.partial(test, changes, lines), job["limit"]
 
     at_once = 1 if job["disk"] else repair_fork.workers()
     try:
         for child in repair_fork.run_all(jobs(), at_once, {"whole": job["suite_limit"]}):
             restore()
+            shutil.rmtree(os.path.join(place, str(child.pid)), ignore_errors=True)
             tally.add(child.key, child.said, child.timed_out)
     finally:
         restore()
@@ -211,7 +259,7 @@ class ColdChild:
         """Run the tests, tell the parent, and end this process."""
         if self.whole:
             _known(job["known"], items, run_items, self.child.say)
-        elif _tests(job, items, run_items, self.child.say):
+        elif _tests(job, job["wanted"], items, run_items, self.child.say):
             self.child.say("whole")
         os._exit(0)
 

@@ -33,11 +33,13 @@ class Evidence:
     """Exceptions that the failing tests expect, as dotted names."""
     seen: tuple[str, ...] = ()
     """Exceptions that the failing tests end with."""
+    messages: str = ""
+    """What these exceptions say."""
     strings: tuple[str, ...] = ()
     numbers: tuple[int, ...] = ()
 
     @classmethod
-    def gather(cls, sources: list[str], seen: list[str]) -> Evidence:
+    def gather(cls, sources: list[str], seen: list[str], messages: str = "") -> Evidence:
         """Read the source texts of failing tests (with "# parameters" as the lab gives them)."""
         expected: dict[str, None] = {}
         strings: dict[str, None] = {}
@@ -61,7 +63,20 @@ class Evidence:
                         strings[node.value] = None
                     elif isinstance(node, ast.Constant) and type(node.value) is int:
                         numbers[node.value] = None
-        return cls(tuple(expected), tuple(dict.fromkeys(seen)), tuple(strings)[:60], tuple(numbers)[:20])
+        kinds = tuple(dict.fromkeys(seen))
+        return cls(tuple(expected), kinds, messages, tuple(strings)[:60], tuple(numbers)[:20])
+
+    @cached_property
+    def blamed(self) -> str:
+        """The kind of value that the exceptions complain about: "zero", "none", "empty", "key" or ""."""
+        text = " ".join((*self.seen, self.messages))
+        if "ZeroDivision" in text or "zero" in text:
+            return "zero"
+        if "NoneType" in text:
+            return "none"
+        if "IndexError" in self.seen or "empty" in text or "StopIteration" in self.seen:
+            return "empty"
+        return "key" if "KeyError" in self.seen else ""
 
     @cached_property
     def rare_characters(self) -> list[str]:
@@ -88,6 +103,10 @@ _ROOMY = (
 )
 
 
+MAX_ATTRIBUTES = 30
+"""Attributes of self that are looked at; large classes have hundreds."""
+
+
 @dataclass
 class Context:
     """A file, a function in it, and helpers to write fixes."""
@@ -97,6 +116,7 @@ class Context:
     evidence: Evidence
     statements: list[Statement] = field(default_factory=list)
     """The function's statements (of the module where there is no function)."""
+    _in_fstring: dict[cst.CSTNode, bool] = field(default_factory=dict)
 
     def code(self, node: cst.CSTNode) -> str:
         return self.file.code(node)
@@ -116,7 +136,10 @@ class Context:
         yield Fix(start, end, new, operator, prior)
 
     def in_fstring(self, node: cst.CSTNode) -> bool:
-        return any(isinstance(above, cst.FormattedString) for above in self.file.parents(node))
+        if node not in self._in_fstring:
+            inside = any(isinstance(above, cst.FormattedString) for above in self.file.parents(node))
+            self._in_fstring[node] = inside
+        return self._in_fstring[node]
 
     def wrapped(self, node: cst.BaseExpression) -> str:
         """The text of an expression so that an operator or a dot can follow it."""
@@ -145,11 +168,13 @@ class Context:
 
     @cached_property
     def attributes(self) -> list[str]:
-        """`self.x` for what is set on self or is a method."""
+        """`self.x` for what is set on self or is a method; those that the function uses already come first."""
         if self.function is None or "self" not in self.function.params or not self.function.class_name:
             return []
         known = self.file.methods.get(self.function.class_name, [])
-        return [f"self.{name}" for name in known if not name.startswith("__")]
+        names = [f"self.{name}" for name in known if not name.startswith("__")]
+        used = {self.code(node) for node in self.all_of(cst.Attribute)}
+        return sorted(names, key=lambda name: name not in used)[:MAX_ATTRIBUTES]
 
     def all_of(self, kind: type[cst.CSTNode]) -> list[cst.CSTNode]:
         """Nodes of a kind within the function, in order."""

@@ -123,15 +123,17 @@ def extend(context: Context, node: cst.CSTNode) -> Iterator[Fix]:
         return
     text = context.code(node)
     loose = isinstance(node, cst.BooleanOperation | cst.IfExp | cst.Lambda | cst.NamedExpr)
-    held = f"({text})" if loose else text
+    chain = type(node.operator) if isinstance(node, cst.BooleanOperation) else None
+    for_and = f"({text})" if loose and chain is not cst.And else text
+    for_or = f"({text})" if loose and chain is None else text
     for atom, weight in atoms(context, node):
         if atom in text:
             continue
-        yield from context.swap(node, f"{held} and {atom}", "narrow", 0.3 * weight)
-        yield from context.swap(node, f"{held} or {atom}", "widen", 0.3 * weight)
+        yield from context.swap(node, f"{for_and} and {atom}", "narrow", 0.3 * weight)
+        yield from context.swap(node, f"{for_or} or {atom}", "widen", 0.3 * weight)
         if isinstance(parent, cst.If):
             # A second part stands first where it protects the first from an exception.
-            yield from context.swap(node, f"{atom} and {held}", "narrow", 0.2 * weight)
+            yield from context.swap(node, f"{atom} and {for_and}", "narrow", 0.2 * weight)
 
 
 def atoms(context: Context, near: cst.CSTNode) -> Iterator[tuple[str, float]]:

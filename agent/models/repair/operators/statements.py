@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Iterator
 
@@ -10,6 +11,9 @@ import libcst as cst
 from agent.models.repair.operators.base import Context, Fix
 from agent.models.repair.operators.conditions import atoms
 from agent.models.repair.source import Statement
+
+MAX_GUARDS = 300
+"""Guards that are tried before one statement."""
 
 
 def _text(context: Context, statement: Statement) -> tuple[int, int, list[str]]:
@@ -54,11 +58,13 @@ def guard(context: Context, statement: Statement) -> Iterator[Fix]:
         return
     text = "\n".join(_text(context, statement)[2][: statement.last - statement.first + 1])
     step = _step(context)
-    conditions = sorted(_guard_conditions(context, statement, text), key=lambda c: -c[1])
+    conditions = _guard_conditions(context, statement, text)
     actions = list(_actions(context, statement))
-    for condition, weight in conditions:
-        for action, prior in actions:
-            yield from _put(context, statement, [f"if {condition}:", step + action], "guard", prior * weight)
+    pairs = [
+        (weight * prior, condition, action) for condition, weight in conditions for action, prior in actions
+    ]
+    for prior, condition, action in heapq.nlargest(MAX_GUARDS, pairs, key=lambda pair: pair[0]):
+        yield from _put(context, statement, [f"if {condition}:", step + action], "guard", prior)
 
 
 def _guard_conditions(context: Context, statement: Statement, text: str) -> Iterator[tuple[str, float]]:
@@ -67,13 +73,24 @@ def _guard_conditions(context: Context, statement: Statement, text: str) -> Iter
     for attribute in re.findall(r"\b[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?![\w(.])", text):
         if attribute not in used and len(attribute) < 40:
             used.append(attribute)
+    known = dict.fromkeys(used, 1.0)
+    # What was computed just before, and what the inside of a compound statement uses, may be wrong here already.
+    for name in _assigned_before(context, statement):
+        known.setdefault(name, 0.8)
+    inside = context.code(statement.node)
+    if not isinstance(statement.node, cst.SimpleStatementLine) and len(inside) < 3000:
+        for name in context.names:
+            if re.search(rf"(?<![\w.]){re.escape(name)}\b", inside):
+                known.setdefault(name, 0.5)
+    blamed = context.evidence.blamed
+    for name, weight in known.items():
+        yield f"not {name}", (1.5 if blamed == "empty" else 1.0) * weight
+        yield f"{name} is None", (1.8 if blamed == "none" else 0.8) * weight
+        yield f"{name} == 0", (2.0 if blamed == "zero" else 0.8) * weight
+        yield f"{name} < 0", 0.5 * weight
+        yield f"{name} <= 0", 0.4 * weight
+        yield name, 0.4 * weight
     for name in used:
-        yield f"not {name}", 1.0
-        yield f"{name} is None", 0.9
-        yield f"{name} == 0", 0.8
-        yield f"{name} < 0", 0.5
-        yield f"{name} <= 0", 0.4
-        yield name, 0.4
         yield f"len({name}) == 1", 0.2
         for kind in ("str", "int", "list", "tuple", "dict"):
             yield f"isinstance({name}, {kind})", 0.15
@@ -82,19 +99,29 @@ def _guard_conditions(context: Context, statement: Statement, text: str) -> Iter
         for name in used[:6]:
             if other != name:
                 yield f"{name} >= len({other})", 0.15
-                yield f"{name} not in {other}", 0.2
+                yield f"{name} not in {other}", 0.6 if blamed == "key" else 0.2
                 yield f"{name} == {other}", 0.15
     for condition in context.conditions[:25]:
         yield condition, 0.25
         yield f"not ({condition})", 0.2
 
 
-def _actions(context: Context, statement: Statement) -> Iterator[tuple[str, float]]:
-    raised = [
-        context.code(n.exc)
-        for n in context.all_of(cst.Raise)
-        if isinstance(n, cst.Raise) and n.exc is not None
+def _assigned_before(context: Context, statement: Statement) -> list[str]:
+    """Names that the two statements before this one assign."""
+    near = [
+        s
+        for s in context.statements
+        if s.block is statement.block and statement.index - 2 <= s.index < statement.index
     ]
+    smalls = [small for s in near if isinstance(s.node, cst.SimpleStatementLine) for small in s.node.body]
+    targets = [target for small in smalls for target in _targets(context, small)]
+    return [target.removeprefix("*") for target in targets if target.removeprefix("*").isidentifier()]
+
+
+def _actions(context: Context, statement: Statement) -> Iterator[tuple[str, float]]:
+    raises = [n for n in context.all_of(cst.Raise) if isinstance(n, cst.Raise) and n.exc is not None]
+    raises.sort(key=lambda n: abs(context.file.lines(n)[0] - statement.first))
+    raised = [context.code(n.exc) for n in raises if n.exc is not None]
     # Messages are often written over several lines; joined they mean the same where no comment is between.
     one_line = [
         r for r in dict.fromkeys(map(_joined, raised)) if "#" not in r and '"""' not in r and len(r) < 200
@@ -107,17 +134,22 @@ def _actions(context: Context, statement: Statement) -> Iterator[tuple[str, floa
         "AttributeError",
         "OSError",
     }
+    crashed = any(kind not in ("AssertionError", "Failed", "failed") for kind in context.evidence.seen)
     for expected in context.evidence.expected:
+        # A crash where another exception is expected asks for a check that raises it.
+        boost = 1.6 if crashed and expected not in context.evidence.seen else 1.0
         same = [r for r in one_line if r.split("(")[0].split(".")[-1] == expected]
         for text in same[:3]:
-            yield f"raise {text}", 0.45
+            yield f"raise {text}", 0.45 * boost
         if expected in known or hasattr(__builtins__, expected) or expected in _BUILTIN_ERRORS:
             name = context.function.name if context.function else "this"
             subject = name.strip("_").replace("_", " ")
-            yield f'raise {expected}("invalid value for {subject}")', 0.4
+            yield f'raise {expected}("invalid value for {subject}")', 0.4 * boost
     if not context.evidence.expected:
         for text in one_line[:4]:
             yield f"raise {text}", 0.15
+    if any(isinstance(above, cst.ExceptHandler) for above in context.file.parents(statement.node)):
+        yield "raise", 0.35
     if context.in_loop(statement.node):
         yield "continue", 0.3
         yield "break", 0.25
