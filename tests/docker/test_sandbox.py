@@ -260,6 +260,8 @@ def test_a_stream_carries_bytes_both_ways_and_ends(tmp_path):
 def test_a_killed_container_is_told_as_such(tmp_path):
     async def test(sandbox):
         async with sandbox.stream(["/bin/cat"], {}) as stream:
+            await stream.send(b"runs")
+            assert await stream.receive() == b"runs"
             await anyio.run_process(["docker", "kill", sandbox.id])
             assert await stream.receive() == b""
         with pytest.raises(SandboxDied):
