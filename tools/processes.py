@@ -244,6 +244,8 @@ class Output:
             return
         if self.path is None:
             self._open()
+            # A long piece after a short one: the start is what came first, not what came in the first piece.
+            self._head += data[: MAX_TEXT - len(self._head)]
         if self._file is not None and saved < MAX_SAVED:
             try:
                 self._file.write(data[: MAX_SAVED - saved])

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tools import shell
+from tools.processes import Output
 from tools.server import run_tool
 from tools.tool import Call, Result
 from tools.workspace import Workspace
@@ -192,6 +193,16 @@ def test_huge_output_is_cut_counted_and_saved(good: Use) -> None:
     assert Path(told[2]).stat().st_size == 20 * 1024 * 1024
     shown = good("read_file", path=told[2], start=1000, end=1001)
     assert "  1000\tsome line of output" in shown.text
+
+
+def test_the_start_of_a_long_output_is_shown_however_it_comes_in_pieces(tmp_path: Path) -> None:
+    output = Output(str(tmp_path))
+    for piece in (b"first\n", b"some line\n" * 10_000, b"last\n"):
+        output.write(piece)
+    text = output.text()
+    assert text.startswith("first\nsome line\nsome line\n")
+    assert text.endswith("some line\nlast")
+    assert Path(str(output.saved)).read_bytes() == b"first\n" + b"some line\n" * 10_000 + b"last\n"
 
 
 def test_files_of_long_outputs_do_not_pile_up(good: Use, workspace: Workspace) -> None:
