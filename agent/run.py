@@ -248,6 +248,8 @@ class Run:
                 patch=patch,
                 environment=start.environment,
                 test_command=self.settings.test,
+                fail_to_pass=self.task.fail_to_pass,
+                test_patch=self.task.test_patch,
             )
             write_atomically(
                 self.folder / "proof.json",
