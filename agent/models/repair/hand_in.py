@@ -17,68 +17,80 @@ Calls = list[tuple[str, dict[str, Any]]]
 
 
 class HandIn:
-    """Knows the workspace's files and outcomes as they were before any edit."""
+    """Knows the workspace's files and outcomes as they were, and the edits that stand in it."""
 
     def __init__(
-        self,
-        sources: Mapping[str, str],
-        outcomes: Mapping[str, str],
-        wanted: Sequence[str],
-        suite_seconds: float,
-        removal: str,
+        self, outcomes: Mapping[str, str], wanted: Sequence[str], suite_seconds: float, removal: str
     ) -> None:
         """`removal` is the command that takes the laboratory away, at the end."""
-        self._sources = sources
         self._outcomes = outcomes
         self._wanted = list(wanted)
         self._timeout = max(60, round(6 * suite_seconds + 30))
-        self._edited: set[str] = set()
         self._removal: Calls = [("shell", {"command": removal})]
+        self._original: dict[str, str] = {}
+        self._current: dict[str, str] = {}
+        """Texts with the first half of a repair in them, where there is one; what candidates edit."""
+        self._half: Candidate | None = None
+
+    def know(self, sources: Mapping[str, str]) -> None:
+        """Take the texts of files as they stand now."""
+        for path, text in sources.items():
+            self._original.setdefault(path, text)
+            self._current[path] = text
 
     def prove(self, candidate: Candidate) -> Steps[str]:
         """Make the edit and run the tests: "" when all is well, else what went wrong, with the edit undone."""
+        calls = self._edits(candidate)
+        calls.append(("run_tests", {"ids": self._wanted, "timeout": self._timeout}))
+        calls.append(("run_tests", {"timeout": self._timeout}))
+        *edits, wanted, suite = yield Turn(f"Make the edit ({candidate.operator}) and run the tests.", calls)
+        red = [test for test in self._wanted if _outcomes(wanted).get(test) != "passed"]
+        problem = _refused(edits) or (f"{red[0]} still fails" if red else "") or self._lost(suite)
+        if problem:
+            yield from self._put_back(candidate)
+        return problem
+
+    def build_on(self, half: Candidate) -> Steps[str]:
+        """Make an edit that mends a part, for others to go on from: "" or why it can't be, with the edit undone."""
+        calls = self._edits(half)
+        calls.append(("run_tests", {"timeout": self._timeout}))
+        *edits, suite = yield Turn(f"Go on from a half-repair ({half.operator}) that breaks nothing.", calls)
+        problem = _refused(edits) or self._lost(suite)
+        if problem:
+            yield from self._put_back(half)
+            return problem
+        self._half = half
+        for path in {edit.path for edit in half.edits}:
+            self._current[path] = apply_edits(self._current[path], [e for e in half.edits if e.path == path])
+        return ""
+
+    def _edits(self, candidate: Candidate) -> Calls:
         calls: Calls = []
         for path in sorted({edit.path for edit in candidate.edits}):
             edits = [edit for edit in candidate.edits if edit.path == path]
-            for old, new in replacements(self._sources[path], edits):
+            for old, new in replacements(self._current[path], edits):
                 calls.append(("edit_file", {"path": path, "old": old, "new": new}))
-            self._edited.add(path)
-        calls.append(("run_tests", {"ids": self._wanted, "timeout": self._timeout}))
-        calls.append(("run_tests", {"timeout": self._timeout}))
-        first = candidate.edits[0].path
-        results = yield Turn(f"Make the edit ({candidate.operator} in {first}) and run the tests.", calls)
-        problem = self._problem(results)
-        if problem:
-            yield from self.restore()
-        return problem
+        return calls
 
-    def _problem(self, results: Sequence[ToolResult]) -> str:
-        *edits, wanted, suite = results
-        refused = next((r for r in edits if r.is_error), None)
-        if refused is not None:
-            return f"the edit was refused: {refused.text[:200]}"
-        after = _outcomes(wanted)
-        red = [test for test in self._wanted if after.get(test) != "passed"]
-        if red:
-            return f"{red[0]} still fails"
+    def _lost(self, suite: ToolResult) -> str:
         after = _outcomes(suite)
-        lost = [
-            test
-            for test, outcome in self._outcomes.items()
-            if outcome == "passed" and after.get(test) != "passed"
-        ]
+        passed = [test for test, outcome in self._outcomes.items() if outcome == "passed"]
+        lost = [test for test in passed if after.get(test) != "passed"]
         if lost:
             return f"{lost[0]} no longer passes" + (f", nor do {len(lost) - 1} more" if len(lost) > 1 else "")
-        if not after:
-            return "the suite gave no outcomes"
-        return ""
+        return "" if after else "the suite gave no outcomes"
+
+    def _put_back(self, candidate: Candidate) -> Plan:
+        paths = sorted({edit.path for edit in candidate.edits})
+        calls: Calls = [("write_file", {"path": path, "content": self._current[path]}) for path in paths]
+        yield Turn("Take the edit back.", calls)
 
     def restore(self, leave: bool = False) -> Plan:
-        """Put back what was edited, and whatever trials changed or left in the workspace."""
-        calls: Calls = [
-            ("write_file", {"path": p, "content": self._sources[p]}) for p in sorted(self._edited)
-        ]
-        self._edited.clear()
+        """Leave the workspace as it was at first, whatever edits, tests and trials did to it."""
+        changed = [path for path, text in self._current.items() if text != self._original[path]]
+        calls: Calls = [("write_file", {"path": p, "content": self._original[p]}) for p in sorted(changed)]
+        self._current = dict(self._original)
+        self._half = None
         calls += self._removal if leave else []
         results = yield Turn("Put the files back as they were.", [*calls, ("diff", {})])
         yield from self._clean(results[-1], keep=set())
@@ -91,33 +103,48 @@ class HandIn:
                 continue
             if is_new:
                 calls.append(("shell", {"command": f"rm -f -- {quoted(path)}"}))
-            elif path in self._sources:
-                calls.append(("write_file", {"path": path, "content": self._sources[path]}))
+            elif path in self._original:
+                calls.append(("write_file", {"path": path, "content": self._original[path]}))
         if calls:
             yield Turn("Remove what the tests left behind.", calls[:200])
 
-    def submit(self, candidate: Candidate, places: Places, summary: str, wanted: Sequence[str]) -> Plan:
+    def submit(self, candidate: Candidate, places: Places, summary: str) -> Plan:
         """Hand in the edit that stands in the workspace."""
+        parts = [(self._half, self._original)] if self._half else []
+        parts.append((candidate, self._current))
         _, diff = yield Turn("Look at the change once more.", [*self._removal, ("diff", {})])
-        yield from self._clean(diff, keep={edit.path for edit in candidate.edits})
-        edit = candidate.edits[0]
+        yield from self._clean(diff, keep={edit.path for part, _ in parts for edit in part.edits})
         ranked = sorted(places.scores, key=lambda p: -places.scores[p])
-        place = "none, it runs at import"
-        rank = next((n for n, place in enumerate(ranked, 1) if place == (edit.path, candidate.line)), None)
-        where = ", ".join(
-            dict.fromkeys(f"{e.path}:{line_of(self._sources[e.path], e)}" for e in candidate.edits)
+        place = (candidate.edits[0].path, candidate.line)
+        rank = (
+            f"{ranked.index(place) + 1} of {len(ranked)}"
+            if place in places.scores
+            else "none, it runs at import"
         )
-        old, new = changed_text(self._sources[edit.path], edit)
+        changes = []
+        where: dict[str, None] = {}
+        for part, texts in parts:
+            for edit in part.edits:
+                where[f"{edit.path}:{line_of(texts[edit.path], edit)}"] = None
+            old, new = changed_text(texts[part.edits[0].path], part.edits[0])
+            changes.append(
+                f"{part.operator}: `{old}` should be `{new}`." if old else f"{part.operator}: add `{new}`."
+            )
         cause = (
-            f"{where}: {candidate.operator}. `{old}` should be `{new}`. "
-            f"Rank of the line by suspicion: {place if rank is None else f'{rank} of {len(ranked)}'} "
-            f"(failing and passing tests' coverage, traceback, words of the issue); {summary}."
+            f"{', '.join(where)}. {' '.join(changes)} Rank of the line by suspicion: {rank} (coverage of failing and "
+            f"passing tests, traceback, words of the issue); {summary}."
         )
         told = (
-            f"{candidate.operator} in {where}. Red before and green with it: {', '.join(wanted[:5])}"
-            f"{' and others' if len(wanted) > 5 else ''}; every test that passed before still passes."
+            f"{' and '.join(part.operator for part, _ in parts)} in {', '.join(where)}. Red before and green with it: "
+            f"{', '.join(self._wanted[:5])}{' and others' if len(self._wanted) > 5 else ''}; every test that passed "
+            "before still passes."
         )
         yield Turn("Submit.", [("submit", {"summary": told, "root_cause": cause})])
+
+
+def _refused(edits: Sequence[ToolResult]) -> str:
+    refused = next((result for result in edits if result.is_error), None)
+    return f"the edit was refused: {refused.text[:200]}" if refused else ""
 
 
 def _outcomes(result: ToolResult) -> dict[str, str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from agent.models.repair import localise
-from agent.models.repair.candidates import Candidate, generate
+from agent.models.repair.candidates import generate
 from agent.models.repair.hand_in import HandIn
 from agent.models.repair.laboratory import LabError, Laboratory
 from agent.models.repair.operators.base import Evidence
@@ -16,6 +16,9 @@ from agent.models.repair.trials import Trials
 from agent.models.repair.turns import Plan, Steps, Turn
 
 FAILED = ("failed", "error")
+FIRST_ROUND = 0.65
+"""The part of the time for repairs by a single edit, or by several that each mend some tests."""
+MAX_HALVES = 3
 
 
 class GiveUp(Exception):
@@ -43,60 +46,78 @@ class Search:
         self.suite_seconds = 0.0
         self.hand_in: HandIn | None = None
         self.tried = ""
+        self.skip = _earlier_attempts(brief)
+        """Plausible repairs to pass over."""
 
     def run(self) -> Plan:
         wanted = yield from self.failing_tests()
         lab = Laboratory(_test_command(self.brief), f"{self.seed} {self.brief}")
+        self.hand_in = hand_in = HandIn(self.outcomes, wanted, self.suite_seconds, lab.removal)
         known = _near_first([i for i, o in self.outcomes.items() if o == "passed"], wanted)
         seen = yield from self.observe(lab, wanted, known)
-        sources: Mapping[str, str] = seen["sources"]
+        # The last part of the time is for what needs two edits: the second is searched from the best first ones.
+        now = time.monotonic()
+        trials = self.trials(lab, wanted, known, seen, now + FIRST_ROUND * (self.deadline - now))
+        if (yield from self.round(trials, seen)):
+            return
+        for half in trials.halves(MAX_HALVES):
+            if time.monotonic() > self.deadline - self.suite_seconds - 40:
+                break
+            problem = yield from hand_in.build_on(half)
+            if problem:
+                continue
+            seen = yield from self.observe(lab, wanted, known)
+            second = self.trials(lab, wanted, known, seen, self.deadline - self.suite_seconds)
+            second.tried = trials.tried
+            if (yield from self.round(second, seen)):
+                return
+            trials.tried = second.tried
+            yield from hand_in.restore()
+        raise GiveUp(f"no small edit turns the failing tests green ({trials.summary()})")
+
+    def trials(
+        self, lab: Laboratory, wanted: list[str], known: list[str], seen: Mapping[str, Any], deadline: float
+    ) -> Trials:
+        """What remains to be done in this state of the workspace: tests that a half-repair turned green are known."""
+        green = [test for test, entry in seen["failing"].items() if entry["ok"]]
+        red = [test for test in wanted if test not in seen["missing"] and test not in green]
         # The failing tests may be what makes the whole suite slow.
-        known_seconds = min(self.suite_seconds, seen["known_seconds"] + seen["startup"] + 2)
-        self.hand_in = HandIn(sources, self.outcomes, wanted, self.suite_seconds, lab.removal)
-        wanted = [one for one in wanted if one not in seen["missing"]]
+        seconds = min(self.suite_seconds, seen["known_seconds"] + seen["startup"] + 2)
+        ends = min(deadline, self.deadline - self.suite_seconds - 20)
+        return Trials(lab, red, green + (known or seen["passed"]), seen, seconds, ends, skip=self.skip)
+
+    def round(self, trials: Trials, seen: Mapping[str, Any]) -> Steps[bool]:
+        """Rank, generate, try and prove; True when a repair was handed in."""
+        assert self.hand_in is not None
+        sources: Mapping[str, str] = seen["sources"]
+        self.hand_in.know(sources)
         failures = [f for f in seen["failing"].values() if not f["ok"]]
+        messages = " ".join(f["message"] for f in failures if f["kind"] not in ("AssertionError", "failed"))
         evidence = Evidence.gather(
-            list(seen["tests"].values()),
-            [f["kind"] for f in failures],
-            " ".join(f["message"] for f in failures if f["kind"] not in ("AssertionError", "failed"))[:2000],
+            list(seen["tests"].values()), [f["kind"] for f in failures], messages[:2000]
         )
         frames = localise.frames_of(seen["failing"])
-        places = localise.rank(seen["lines"], len(wanted), frames, _issue(self.brief), sources)
+        places = localise.rank(seen["lines"], len(trials.wanted), frames, _issue(self.brief), sources)
         if not places.scores:
             raise GiveUp("the failing tests execute no code of the product that this search could change")
         candidates = generate(sources, places, evidence, self.seed)
         where = ", ".join(f"{path}:{line}" for path, line, _ in places.top(5))
-        self.tried = f"{len(places.scores)} suspicious lines, first {where}"
-        trials = Trials(
-            lab,
-            wanted,
-            known or seen["passed"],
-            seen,
-            known_seconds,
-            self.deadline - self.suite_seconds - 20,
-        )
-        skip = _earlier_attempts(self.brief)
-        refused = 0
-        for found in (yield from self.search(trials, candidates)):
-            if refused < skip:  # it was handed in before, or stands where one that was did
-                refused += 1
-                continue
-            problem = yield from self.hand_in.prove(found)
-            if not problem:
-                yield from self.hand_in.submit(found, places, trials.summary(), wanted)
-                return
-            self.tried += (
-                f"; {found.operator} at {found.edits[0].path}:{found.line} was plausible, but {problem}"
-            )
-        raise GiveUp(f"no small edit turns the failing tests green ({trials.summary()})")
-
-    def search(self, trials: Trials, candidates: Sequence[Candidate]) -> Steps[list[Candidate]]:
-        """Try candidates until some are plausible or time is spent; the plausible ones, best first."""
+        self.tried = self.tried or f"{len(places.scores)} suspicious lines, first {where}"
         try:
             yield from trials.run(candidates)
         except LabError as error:
             self.tried += f"; the laboratory failed: {error}"
-        return trials.plausible()
+        for found in trials.plausible():
+            if self.skip:  # it was handed in by an earlier attempt, and rejected
+                self.skip -= 1
+                continue
+            problem = yield from self.hand_in.prove(found)
+            if not problem:
+                yield from self.hand_in.submit(found, places, trials.summary())
+                return True
+            at = f"{found.edits[0].path}:{found.line}"
+            self.tried += f"; {found.operator} at {at} was plausible, but {problem}"
+        return False
 
     def failing_tests(self) -> Steps[list[str]]:
         """Run the suite; which tests to turn green."""

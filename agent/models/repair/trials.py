@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.models.repair.candidates import Candidate, combined
-from agent.models.repair.laboratory import LabError, Laboratory
+from agent.models.repair.laboratory import Laboratory
 from agent.models.repair.turns import Plan
 
 BATCH_SECONDS = 20.0
@@ -19,8 +19,6 @@ LOOK_ON_SECONDS = 20.0
 """How long to go on after the first plausible repair: a better one may rank just behind."""
 MAX_BATCHES = 40
 MAX_COVERS = 60
-PARTNERS = 1500
-"""Single edits that a half-repair is combined with."""
 
 
 @dataclass
@@ -39,8 +37,10 @@ class Trials:
     batches: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     good: list[Candidate] = field(default_factory=list)
-    parts: list[tuple[Candidate, str]] = field(default_factory=list)
-    """Half-repairs, with a digit per wanted test: 1 where it passes."""
+    parts: list[tuple[Candidate, str, int]] = field(default_factory=list)
+    """Half-repairs, with a digit per wanted test (1 where it passes) and by how many lines one came further."""
+    skip: int = 0
+    """Plausible repairs that were rejected before: one more is needed."""
     _first_good: float | None = None
     _rate: dict[str, float] = field(default_factory=lambda: {"hot": 40.0, "cold": 3.0})
     _covered: set[frozenset[int]] = field(default_factory=set)
@@ -51,17 +51,19 @@ class Trials:
     def summary(self) -> str:
         return f"{self.tried} candidates tried, {len(self.good)} plausible, {len(self.parts)} half-repairs"
 
+    def halves(self, most: int) -> list[Candidate]:
+        """The half-repairs that came furthest, at different places."""
+        best: dict[tuple[str, int], Candidate] = {}
+        for half, _, _ in sorted(self.parts, key=lambda p: (-p[1].count("1"), -p[2], -p[0].score)):
+            best.setdefault((half.edits[0].path, half.line), half)
+        return list(best.values())[:most]
+
     def run(self, candidates: Sequence[Candidate]) -> Plan:
-        """Try `candidates` in order, then pairs, until plausible ones are found or time is spent."""
+        """Try `candidates` in order until plausible ones are found or time is spent."""
         queues = {"hot": [c for c in candidates if c.live], "cold": [c for c in candidates if not c.live]}
-        paired = False
         while not self._over(max((q[0].score for q in queues.values() if q), default=0.0)):
             if not queues["hot"] and not queues["cold"]:
-                pairs = [] if paired else self._pairs(candidates)
-                paired = True
-                if not pairs:
-                    return
-                queues["hot"] = pairs
+                return
             mode = self._mode(queues)
             size = max(50, min(MAX_BATCH, int(self._rate[mode] * BATCH_SECONDS * 1.3)))
             batch = queues[mode][:size]
@@ -85,8 +87,16 @@ class Trials:
         now = time.monotonic()
         left = self.deadline - now
         late = self._first_good is not None and now > self._first_good + LOOK_ON_SECONDS
-        hopeless = any(c.score > 2 * next_score for c in self.good)
-        return left < 5 or late or hopeless or len(self.good) >= 2 * ENOUGH or self.batches >= MAX_BATCHES
+        best = sorted((c.score for c in self.good), reverse=True)[self.skip : self.skip + 1]
+        hopeless = any(score > 2 * next_score for score in best)
+        many = len(self.good) >= 2 * ENOUGH + self.skip
+        return (
+            left < 5
+            or (late and len(self.good) > self.skip)
+            or hopeless
+            or many
+            or self.batches >= MAX_BATCHES
+        )
 
     def _batch(self, mode: str, batch: Sequence[Candidate]) -> Any:
         """Try one batch; how many of it were looked at, and which need a fresh import."""
@@ -106,6 +116,7 @@ class Trials:
             "suite_limit": round(max(20.0, 4 * self.suite_seconds), 1),
             "seconds": round(max(5.0, min(BATCH_SECONDS, left)), 1),
             "enough": ENOUGH,
+            "skip": max(0, self.skip - len(self.good)),
             "disk": mode == "hot" and any(entry.get("spawns") for entry in failing.values()),
             "modules": self.seen["modules"] if mode == "cold" else [],
         }
@@ -119,13 +130,13 @@ class Trials:
         for word, number in result["counts"].items():
             self.counts[word] = self.counts.get(word, 0) + number
         again: list[Candidate] = []
-        for index, word, bits, _detail in result["results"]:
+        for index, word, bits, detail in result["results"]:
             candidate = batch[index]
             if word == "plausible":
                 self.good.append(candidate)
                 self._first_good = self._first_good or time.monotonic()
             elif word == "part":
-                self.parts.append((candidate, bits))
+                self.parts.append((candidate, bits, int(detail or 0)))
             elif (word == "import" and mode == "hot") or word == "passes":
                 again.append(candidate)
         return done, again
@@ -133,7 +144,7 @@ class Trials:
     def _covers(self) -> list[Candidate]:
         """Half-repairs that together pass all wanted tests, each set once."""
         useful = sorted(
-            ((c, b) for c, b in self.parts if "1" in b), key=lambda p: -p[0].score * p[1].count("1")
+            ((c, b) for c, b, _ in self.parts if "1" in b), key=lambda p: -p[0].score * p[1].count("1")
         )
         covers: list[Candidate] = []
         for start, bits in useful[:MAX_COVERS]:
@@ -157,16 +168,3 @@ class Trials:
                 self._covered.add(key)
                 covers.append(combined(chosen))
         return sorted(covers, key=lambda c: -c.score)
-
-    def _pairs(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """The best half-repairs, each with single edits that could be the other half."""
-        pairs = []
-        best = sorted(self.parts, key=lambda p: (-p[1].count("1"), -p[0].score))[:5]
-        for half, _ in best:
-            for other in candidates[:PARTNERS]:
-                if half.disjoint(other) and half.live and other.live:
-                    pairs.append(combined([half, other]))
-        return sorted(pairs, key=lambda c: -c.score)
-
-
-__all__ = ["LabError", "Trials"]

@@ -146,8 +146,8 @@ def test_an_edit_that_breaks_another_test_is_undone():
     assert names(calls)[0] == "edit_file"
     red = {**OUTCOMES, "tests/test_m.py::test_f": "passed", "tests/test_m.py::test_g": "failed"}
     calls = talk.turn({}, {"outcomes": {"tests/test_m.py::test_f": "passed"}}, {"outcomes": red})
-    assert calls == [("write_file", {"path": "m.py", "content": SOURCE}), ("diff", {})]
-    calls = talk.turn({}, {"patch": ""})
+    assert calls == [("write_file", {"path": "m.py", "content": SOURCE})]
+    calls = talk.turn("written")
     while names(calls) != ["submit"]:
         calls = talk.turn(*({"patch": ""} for _ in calls))
     assert calls[0][1]["give_up"] is True

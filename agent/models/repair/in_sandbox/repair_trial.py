@@ -2,14 +2,14 @@
 
 The job has `candidates` (each a list of edits as in repair_patch) with `scores` that descend, `baseline` (id of each
 wanted test to the test's own line where it fails without a repair), `limit` (seconds for the wanted tests of one
-candidate), `suite_limit` (the same for all known tests), `enough` (stop after so many plausible ones), `disk`
-(write the candidate into its files, one candidate at a time: for tests that start processes) and, when cold,
-`modules` to import beforehand.
+candidate), `suite_limit` (the same for all known tests), `enough` (stop after so many plausible ones), `skip` (so
+many of them don't count), `disk` (write the candidate into its files, one candidate at a time: for tests that start
+processes) and, when cold, `modules` to import beforehand.
 
 The result: {"done": candidates looked at, "counts": {word: number}, "results": [[index, word, bits, detail]]} with
 the word "plausible" (all wanted and all known tests pass), "regress" (wanted pass, `detail` names a known one that
-doesn't), "passes" (wanted pass, there was no time for the known ones), "part" (some wanted pass, or one fails at a
-later line of the test), "import" (must be tried cold). All else is only counted.
+doesn't), "passes" (wanted pass, there was no time for the known ones), "part" (some wanted pass, or one fails
+`detail` lines later in the test), "import" (must be tried cold). All else is only counted.
 """
 # ruff: noqa: PTH118, PTH123
 
@@ -118,12 +118,13 @@ class Tally:
     def stop(self) -> bool:
         """Is the time over, or what comes next so much less likely than what was found that it can't matter?"""
         scores = self.job["scores"][self.done : self.done + 1]
-        beaten = any(self.best > 2 * score for score in scores)
+        enough = self.counts["plausible"] > self.job["skip"]
+        beaten = enough and any(self.best > 2 * score for score in scores)
         return bool(beaten or time.monotonic() > self.end or self.counts["plausible"] >= self.job["enough"])
 
     def add(self, index: int, said: List[str], timed_out: bool) -> str:
         bits = ["0"] * len(self.job["wanted"])
-        later = False
+        later = 0
         word, detail = "", ""
         for line in said:
             head, _, rest = line.partition(" ")
@@ -131,7 +132,8 @@ class Tally:
                 number, passed, at = (int(part) for part in rest.split())
                 bits[number] = str(passed)
                 before = self.job["baseline"].get(self.job["wanted"][number], 0)
-                later = later or (not passed and 0 < before < at)
+                if not passed and 0 < before < at:
+                    later = max(later, at - before)
             elif head == "plausible":
                 word = "plausible"
             elif head == "lost":
@@ -145,7 +147,7 @@ class Tally:
         if not word and "0" not in bits:
             word = "regress" if timed_out else "passes"
         if not word and ("1" in bits or later):
-            word = "part"
+            word, detail = "part", str(later)
         word = word or ("timeout" if timed_out else "none")
         self.counts[word] += 1
         if word == "plausible":
