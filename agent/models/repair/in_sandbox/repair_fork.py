@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import faulthandler
 import gc
 import json
 import os
@@ -16,10 +17,12 @@ import select
 import signal
 import time
 import traceback
+import warnings
 import zlib
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-MEMORY = 3 << 30
+MEMORY = 2 << 30
+"""Bytes that a child may take beside what the parent has."""
 FILE_SIZE = 128 << 20
 
 Say = Callable[[str], None]
@@ -36,7 +39,11 @@ class Child:
         self._rest = b""
         self.deadline = time.monotonic() + limit
         read, write = os.pipe()
-        self.pid = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # of forks in a process with threads; such tests would fail anyway
+            self.pid = os.fork()
         self.is_me = self.pid == 0
         if not self.is_me:
             os.close(write)
@@ -80,19 +87,28 @@ class Child:
 
 def _confine() -> None:
     """Own process group, no terminal, bounded memory and file size: a broken candidate must not hurt its neighbours."""
+    faulthandler.disable()  # the dumps of crashing candidates would fill the log
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     for kind, most in (
-        (resource.RLIMIT_AS, MEMORY),
+        (resource.RLIMIT_AS, _virtual_size() + MEMORY),
         (resource.RLIMIT_FSIZE, FILE_SIZE),
         (resource.RLIMIT_CORE, 0),
     ):
         with contextlib.suppress(ValueError, OSError):
             hard = resource.getrlimit(kind)[1]
             resource.setrlimit(kind, (most if hard < 0 else min(most, hard), hard))
+
+
+def _virtual_size() -> int:
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[0]) * resource.getpagesize()
+    except (OSError, ValueError):
+        return MEMORY
 
 
 def write_result(result: Dict[str, Any]) -> None:
