@@ -13,12 +13,14 @@ from agent.models.repair.hand_in import HandIn
 from agent.models.repair.laboratory import LabError, Laboratory
 from agent.models.repair.operators.base import Evidence
 from agent.models.repair.trials import Trials
-from agent.models.repair.turns import Plan, Steps, Turn
+from agent.models.repair.turns import Plan, Steps, Turn, TurnsLeft
 
 FAILED = ("failed", "error")
 FIRST_ROUND = 0.65
 """The part of the time for repairs by a single edit, or by several that each mend some tests."""
 MAX_HALVES = 3
+MAX_TURNS = 58
+"""Replies of one attempt; the loop allows 60 by default."""
 
 
 class GiveUp(Exception):
@@ -28,10 +30,14 @@ class GiveUp(Exception):
 def repair(brief: str, seed: int, deadline: float) -> Plan:
     """Lead one attempt: yields turns, receives their results. `deadline` is on the monotonic clock."""
     search = Search(brief, seed, deadline)
+    plan = search.lead()
     try:
-        yield from search.run()
-    except (GiveUp, LabError) as reason:
-        yield from search.give_up(str(reason))
+        turn = next(plan)
+        while True:
+            search.turns.left -= 1
+            turn = plan.send((yield turn))
+    except StopIteration:
+        return
 
 
 class Search:
@@ -45,9 +51,17 @@ class Search:
         self.outcomes: Mapping[str, str] = {}
         self.suite_seconds = 0.0
         self.hand_in: HandIn | None = None
+        self.turns = TurnsLeft(MAX_TURNS)
         self.tried = ""
         self.skip = _earlier_attempts(brief)
         """Plausible repairs to pass over."""
+
+    def lead(self) -> Plan:
+        """The whole attempt, up to its `submit`."""
+        try:
+            yield from self.run()
+        except (GiveUp, LabError) as reason:
+            yield from self.give_up(str(reason))
 
     def run(self) -> Plan:
         wanted = yield from self.failing_tests()
@@ -61,7 +75,7 @@ class Search:
         if (yield from self.round(trials, seen)):
             return
         for half in trials.halves(MAX_HALVES):
-            if time.monotonic() > self.deadline - self.suite_seconds - 40:
+            if time.monotonic() > self.deadline - self.suite_seconds - 40 or self.turns.left < 16:
                 break
             problem = yield from hand_in.build_on(half)
             if problem:
@@ -84,7 +98,9 @@ class Search:
         # The failing tests may be what makes the whole suite slow.
         seconds = min(self.suite_seconds, seen["known_seconds"] + seen["startup"] + 2)
         ends = min(deadline, self.deadline - self.suite_seconds - 20)
-        return Trials(lab, red, green + (known or seen["passed"]), seen, seconds, ends, skip=self.skip)
+        return Trials(
+            lab, red, green + (known or seen["passed"]), seen, seconds, ends, self.turns, skip=self.skip
+        )
 
     def round(self, trials: Trials, seen: Mapping[str, Any]) -> Steps[bool]:
         """Rank, generate, try and prove; True when a repair was handed in."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from agent.models.repair.candidates import Candidate, combined
 from agent.models.repair.laboratory import Laboratory
-from agent.models.repair.turns import Plan
+from agent.models.repair.turns import Plan, TurnsLeft
 
 BATCH_SECONDS = 20.0
 MAX_BATCH = 3000
@@ -17,7 +17,8 @@ ENOUGH = 6
 """Plausible repairs of one batch; more would not help to choose."""
 LOOK_ON_SECONDS = 20.0
 """How long to go on after the first plausible repair: a better one may rank just behind."""
-MAX_BATCHES = 40
+TURNS_FOR_THE_END = 9
+"""Turns kept for proving, restoring and submitting."""
 MAX_COVERS = 60
 
 
@@ -33,8 +34,8 @@ class Trials:
     """What the known tests take together."""
     deadline: float
     """When to stop trying, on the monotonic clock."""
+    turns: TurnsLeft
     tried: int = 0
-    batches: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     good: list[Candidate] = field(default_factory=list)
     parts: list[tuple[Candidate, str, int]] = field(default_factory=list)
@@ -95,12 +96,11 @@ class Trials:
             or (late and len(self.good) > self.skip)
             or hopeless
             or many
-            or self.batches >= MAX_BATCHES
+            or self.turns.left <= TURNS_FOR_THE_END
         )
 
     def _batch(self, mode: str, batch: Sequence[Candidate]) -> Any:
         """Try one batch; how many of it were looked at, and which need a fresh import."""
-        self.batches += 1
         failing = self.seen["failing"]
         base = sum(entry["seconds"] for entry in failing.values())
         limit = max(1.0, 5 * base + 0.5) + (3 * self.seen["startup"] + 2 if mode == "cold" else 0)

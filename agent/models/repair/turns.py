@@ -17,6 +17,13 @@ class Turn:
     calls: Sequence[tuple[str, Mapping[str, Any]]]
 
 
+@dataclass
+class TurnsLeft:
+    """How many more replies an attempt may have; counted where they are given."""
+
+    left: int
+
+
 T = TypeVar("T")
 Steps = Generator[Turn, tuple[ToolResult, ...], T]
 """Yields turns, receives the results of their calls, returns a T."""

@@ -270,3 +270,17 @@ def test_the_laboratory_goes_into_the_sandbox_as_files():
     assert any(path.endswith("repair_lab.py") for path in paths)
     command = calls[-1][1]["command"]
     assert re.search(r"^python -m pytest$", command, re.MULTILINE)
+
+
+def test_the_search_ends_within_the_turns_of_the_loop():
+    talk = Talk()
+    calls = until_batch(talk)
+    for _turn in range(57):
+        if "submit" in names(calls):
+            break
+        # One candidate a batch, and nothing found.
+        answers = [shown({"done": 1, "counts": {}, "results": []}) if n == "shell" else "" for n in names(calls)]
+        calls = talk.turn(*answers)
+    assert names(calls) == ["submit"]
+    assert calls[0][1]["give_up"] is True
+    assert sum(message.role == "assistant" for message in talk.messages) <= 60
