@@ -279,7 +279,9 @@ def test_the_search_ends_within_the_turns_of_the_loop():
         if "submit" in names(calls):
             break
         # One candidate a batch, and nothing found.
-        answers = [shown({"done": 1, "counts": {}, "results": []}) if n == "shell" else "" for n in names(calls)]
+        answers = [
+            shown({"done": 1, "counts": {}, "results": []}) if n == "shell" else "" for n in names(calls)
+        ]
         calls = talk.turn(*answers)
     assert names(calls) == ["submit"]
     assert calls[0][1]["give_up"] is True
