@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import contextlib
 import random
 import re
 from collections import defaultdict
@@ -15,7 +15,7 @@ import libcst as cst
 from agent.models.repair.localise import Places
 from agent.models.repair.operators import NODE_OPERATORS, STATEMENT_OPERATORS
 from agent.models.repair.operators.base import Context, Evidence, Fix, walk
-from agent.models.repair.source import Edit, SourceFile, Statement
+from agent.models.repair.source import Edit, SourceFile, Statement, Unreadable
 
 MAX_FILES = 6
 MAX_SPOTS = 250
@@ -62,10 +62,13 @@ def generate(
         if key not in contexts:
             own = [s for s in file.statements if s.function is statement.function]
             contexts[key] = Context(file, statement.function, evidence, own)
-        for candidate in _at(contexts[key], statement, suspicion, places):
-            held = chosen.get(candidate.edits)
-            if held is None or held.score < candidate.score:
-                chosen[candidate.edits] = candidate
+        with contextlib.suppress(
+            RecursionError
+        ):  # of deeply nested expressions, which are no one's small edit
+            for candidate in _at(contexts[key], statement, suspicion, places):
+                held = chosen.get(candidate.edits)
+                if held is None or held.score < candidate.score:
+                    chosen[candidate.edits] = candidate
     singles = list(chosen.values())
     shuffled = random.Random(seed)  # noqa: S311 (order between equals, nothing secret)
     singles.sort(key=lambda c: (c.edits[0].path, c.edits[0].start, c.edits[0].end, c.edits[0].new))
@@ -84,7 +87,7 @@ def _spots(sources: Mapping[str, str], places: Places) -> list[tuple[float, Sour
     for path in sorted((p for p in weight if p in sources), key=lambda p: (-weight[p], p))[:MAX_FILES]:
         try:
             file = SourceFile(path, sources[path])
-        except (cst.ParserSyntaxError, RecursionError):
+        except Unreadable:
             continue
         for statement in file.statements:
             suspicion = _suspicion(file, statement, places, sources)
@@ -236,12 +239,3 @@ def _clones(singles: Sequence[Candidate], sources: Mapping[str, str]) -> list[Ca
             all(c.live for c in group),
         )
     return list(clones.values())
-
-
-def parses(text: str) -> bool:
-    """Is this Python that this Python can parse? Only a last check; the sandbox's Python has the say."""
-    try:
-        ast.parse(text)
-    except (SyntaxError, ValueError):
-        return False
-    return True

@@ -17,6 +17,8 @@ SCRIPTS = ("repair_lab.py", "repair_observe.py", "repair_trial.py", "repair_patc
 CHUNK = 24_000
 """Characters of a result that one call fetches; the shell tool cuts at 30,000."""
 MAX_CHUNKS = 60
+MAX_RESULT = 64 * 1024 * 1024
+"""Bytes of a result, unpacked."""
 ADDOPTS = "-p no:randomly --capture=sys --continue-on-collection-errors"
 
 
@@ -41,8 +43,8 @@ class Laboratory:
         """The command that takes the laboratory away."""
         return f"rm -rf {self._folder}"
 
-    def run(self, job: dict[str, Any], text: str) -> Steps[dict[str, Any]]:
-        """Run one job and return its result. Raises LabError when there is none."""
+    def run(self, job: dict[str, Any], text: str) -> Steps[Any]:
+        """Run one job and return its result, which is yet to be checked. Raises LabError when there is none."""
         calls: list[tuple[str, dict[str, Any]]] = []
         if not self._installed:
             for name in SCRIPTS:
@@ -70,12 +72,13 @@ class Laboratory:
             if len(got) == before:
                 raise LabError("the result could not be read")
         try:
-            data = json.loads(zlib.decompress(base64.b64decode(got), bufsize=1 << 20))
-        except (ValueError, zlib.error) as error:
+            unpacker = zlib.decompressobj()
+            text_of_it = unpacker.decompress(base64.b64decode(got), MAX_RESULT)
+            if unpacker.unconsumed_tail:
+                raise LabError("the result is too large")
+            return json.loads(text_of_it)
+        except (ValueError, RecursionError, zlib.error) as error:
             raise LabError(f"the result is broken: {error}") from error
-        if not isinstance(data, dict):
-            raise LabError("the result is no object")
-        return data
 
     def _shell(self, job: dict[str, Any]) -> str:
         folder = self._folder

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{2,}")
 _COMMON = frozenset(
@@ -103,8 +102,3 @@ def _owners(text: Sequence[str]) -> list[tuple[int, str]]:
             stack.append((indent, number, match[1]))
         owners.append(stack[-1][1:] if stack else (0, ""))
     return owners
-
-
-def frames_of(failing: Mapping[str, Mapping[str, Any]]) -> list[list[tuple[str, int]]]:
-    """The product's frames of each failure, as the lab reports them."""
-    return [[(str(path), int(line)) for path, line in entry.get("frames", ())] for entry in failing.values()]

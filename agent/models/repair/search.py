@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from agent.models.repair import localise
 from agent.models.repair.candidates import generate
 from agent.models.repair.hand_in import HandIn
 from agent.models.repair.laboratory import LabError, Laboratory
 from agent.models.repair.operators.base import Evidence
+from agent.models.repair.reports import BadReport, Observation
 from agent.models.repair.trials import Trials
 from agent.models.repair.turns import Plan, Steps, Turn, TurnsLeft
 
@@ -60,7 +60,7 @@ class Search:
         """The whole attempt, up to its `submit`."""
         try:
             yield from self.run()
-        except (GiveUp, LabError) as reason:
+        except (GiveUp, LabError, BadReport) as reason:
             yield from self.give_up(str(reason))
 
     def run(self) -> Plan:
@@ -90,30 +90,28 @@ class Search:
         raise GiveUp(f"no small edit turns the failing tests green ({trials.summary()})")
 
     def trials(
-        self, lab: Laboratory, wanted: list[str], known: list[str], seen: Mapping[str, Any], deadline: float
+        self, lab: Laboratory, wanted: list[str], known: list[str], seen: Observation, deadline: float
     ) -> Trials:
         """What remains to be done in this state of the workspace: tests that a half-repair turned green are known."""
-        green = [test for test, entry in seen["failing"].items() if entry["ok"]]
-        red = [test for test in wanted if test not in seen["missing"] and test not in green]
+        green = [test for test, entry in seen.failing.items() if entry.ok]
+        red = [test for test in wanted if test not in seen.missing and test not in green]
         # The failing tests may be what makes the whole suite slow.
-        seconds = min(self.suite_seconds, seen["known_seconds"] + seen["startup"] + 2)
+        seconds = min(self.suite_seconds, seen.known_seconds + seen.startup + 2)
         ends = min(deadline, self.deadline - self.suite_seconds - 20)
         return Trials(
-            lab, red, green + (known or seen["passed"]), seen, seconds, ends, self.turns, skip=self.skip
+            lab, red, green + (known or seen.passed), seen, seconds, ends, self.turns, skip=self.skip
         )
 
-    def round(self, trials: Trials, seen: Mapping[str, Any]) -> Steps[bool]:
+    def round(self, trials: Trials, seen: Observation) -> Steps[bool]:
         """Rank, generate, try and prove; True when a repair was handed in."""
         assert self.hand_in is not None
-        sources: Mapping[str, str] = seen["sources"]
+        sources = seen.sources
         self.hand_in.know(sources)
-        failures = [f for f in seen["failing"].values() if not f["ok"]]
-        messages = " ".join(f["message"] for f in failures if f["kind"] not in ("AssertionError", "failed"))
-        evidence = Evidence.gather(
-            list(seen["tests"].values()), [f["kind"] for f in failures], messages[:2000]
-        )
-        frames = localise.frames_of(seen["failing"])
-        places = localise.rank(seen["lines"], len(trials.wanted), frames, _issue(self.brief), sources)
+        failures = [f for f in seen.failing.values() if not f.ok]
+        messages = " ".join(f.message for f in failures if f.kind not in ("AssertionError", "failed"))
+        evidence = Evidence.gather(list(seen.tests.values()), [f.kind for f in failures], messages[:2000])
+        frames = [entry.frames for entry in seen.failing.values()]
+        places = localise.rank(seen.lines, len(trials.wanted), frames, _issue(self.brief), sources)
         if not places.scores:
             raise GiveUp("the failing tests execute no code of the product that this search could change")
         candidates = generate(sources, places, evidence, self.seed)
@@ -121,7 +119,7 @@ class Search:
         self.tried = self.tried or f"{len(places.scores)} suspicious lines, first {where}"
         try:
             yield from trials.run(candidates)
-        except LabError as error:
+        except (LabError, BadReport) as error:
             self.tried += f"; the laboratory failed: {error}"
         for found in trials.plausible():
             if self.skip:  # it was handed in by an earlier attempt, and rejected
@@ -164,7 +162,7 @@ class Search:
             )
         return wanted
 
-    def observe(self, lab: Laboratory, wanted: list[str], known: list[str]) -> Steps[dict[str, Any]]:
+    def observe(self, lab: Laboratory, wanted: list[str], known: list[str]) -> Steps[Observation]:
         left = self.deadline - time.monotonic()
         job = {
             "mode": "observe",
@@ -172,14 +170,15 @@ class Search:
             "known": known or None,
             "seconds": round(min(60.0, 0.15 * left), 1),
         }
-        seen = yield from lab.run(
+        data = yield from lab.run(
             job, "Record which lines the failing tests run, and which the passing ones."
         )
-        if len(seen["missing"]) == len(wanted):
+        seen = Observation.read(data)
+        if len(seen.missing) == len(wanted):
             raise GiveUp(
                 "the failing tests can't be collected (does an import in their file fail?): nothing can be observed"
             )
-        if all(entry["ok"] for entry in seen["failing"].values()) and not seen["hanging"]:
+        if all(entry.ok for entry in seen.failing.values()) and not seen.hanging:
             raise GiveUp(
                 "the failing tests pass when they are run alone: they depend on other tests, or on chance"
             )

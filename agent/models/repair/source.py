@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import bisect
+import io
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -67,17 +69,60 @@ class Statement:
     index: int
 
 
+class Unreadable(ValueError):
+    """A text that is no Python, or one that would overflow the parser's stack and with it end this process."""
+
+
+MAX_DEPTH = 100
+"""Brackets or blocks in each other."""
+MAX_CHAIN = 1500
+"""Tokens of one expression without a comma or a bracket, such as 1 + 1 + ..., and `elif`s of a file."""
+
+
+def check_depth(text: str) -> None:
+    """Raises Unreadable."""
+    counts = [0]
+    blocks = elifs = 0
+    for token in _tokens(text):
+        blocks += (token.type == tokenize.INDENT) - (token.type == tokenize.DEDENT)
+        elifs += token.string == "elif"
+        counts[-1] += 1
+        if token.type == tokenize.NEWLINE or token.string in (",", ";"):
+            counts[-1] = 0
+        elif token.type == tokenize.OP and token.string in "([{":
+            counts.append(0)
+        elif token.type == tokenize.OP and token.string in ")]}" and len(counts) > 1:
+            counts.pop()
+        elif token.type == tokenize.STRING and "f" in token.string[:2].lower():
+            inside = sum(token.string.count(bracket) for bracket in "([{")
+            if inside > 3 * MAX_DEPTH or len(token.string) > 20 * MAX_CHAIN:
+                raise Unreadable("a long f-string")
+        if max(len(counts), blocks) > MAX_DEPTH or counts[-1] > MAX_CHAIN or elifs > MAX_CHAIN:
+            raise Unreadable(f"line {token.start[0]}")
+
+
+def _tokens(text: str) -> Iterator[tokenize.TokenInfo]:
+    try:
+        yield from tokenize.generate_tokens(io.StringIO(text).readline)
+    except (tokenize.TokenError, SyntaxError) as error:
+        raise Unreadable(str(error)) from error
+
+
 class SourceFile:
-    """Raises libcst.ParserSyntaxError when the text can't be parsed."""
+    """Raises Unreadable."""
 
     def __init__(self, path: str, text: str) -> None:
+        check_depth(text)
         self.path = path
         self.text = text
         self.data = text.encode()
-        wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
+        try:
+            wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
+            self._spans = wrapper.resolve(ByteSpanPositionProvider)
+            self._parents = wrapper.resolve(ParentNodeProvider)
+        except (cst.ParserSyntaxError, RecursionError) as error:
+            raise Unreadable(str(error)) from error
         self.module = wrapper.module
-        self._spans = wrapper.resolve(ByteSpanPositionProvider)
-        self._parents = wrapper.resolve(ParentNodeProvider)
         self._newlines = [i for i, byte in enumerate(self.data) if byte == 10]
         self.functions: list[Function] = []
         self.statements: list[Statement] = []
@@ -85,7 +130,10 @@ class SourceFile:
         """Names bound at the module's level, in order."""
         self.methods: dict[str, list[str]] = {}
         """Class name to the names of its methods, then the attributes set on self."""
-        self._survey(self.module, None, None)
+        try:
+            self._survey(self.module, None, None)
+        except RecursionError as error:
+            raise Unreadable(str(error)) from error
 
     # Nodes and text
 

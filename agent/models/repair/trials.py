@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.models.repair.candidates import Candidate, combined
 from agent.models.repair.laboratory import Laboratory
+from agent.models.repair.reports import Observation, TrialReport
 from agent.models.repair.turns import Plan, TurnsLeft
 
 BATCH_SECONDS = 20.0
@@ -29,7 +30,7 @@ class Trials:
     lab: Laboratory
     wanted: list[str]
     known: list[str]
-    seen: Mapping[str, Any]
+    seen: Observation
     suite_seconds: float
     """What the known tests take together."""
     deadline: float
@@ -101,9 +102,9 @@ class Trials:
 
     def _batch(self, mode: str, batch: Sequence[Candidate]) -> Any:
         """Try one batch; how many of it were looked at, and which need a fresh import."""
-        failing = self.seen["failing"]
-        base = sum(entry["seconds"] for entry in failing.values())
-        limit = max(1.0, 5 * base + 0.5) + (3 * self.seen["startup"] + 2 if mode == "cold" else 0)
+        failing = self.seen.failing
+        base = sum(entry.seconds for entry in failing.values())
+        limit = max(1.0, 5 * base + 0.5) + (3 * self.seen.startup + 2 if mode == "cold" else 0)
         left = self.deadline - time.monotonic()
         job = {
             "mode": mode,
@@ -111,32 +112,33 @@ class Trials:
             "known": self.known,
             "candidates": [[[e.path, e.start, e.end, e.new] for e in c.edits] for c in batch],
             "scores": [round(c.score, 4) for c in batch],
-            "baseline": {test: entry.get("test_line", 0) for test, entry in failing.items()},
+            "baseline": {test: entry.test_line for test, entry in failing.items()},
             "limit": round(limit, 2),
             "suite_limit": round(max(20.0, 4 * self.suite_seconds), 1),
             "seconds": round(max(5.0, min(BATCH_SECONDS, left)), 1),
             "enough": ENOUGH,
             "skip": max(0, self.skip - len(self.good)),
-            "disk": mode == "hot" and any(entry.get("spawns") for entry in failing.values()),
-            "modules": self.seen["modules"] if mode == "cold" else [],
+            "disk": mode == "hot" and any(entry.spawns for entry in failing.values()),
+            "modules": self.seen.modules if mode == "cold" else [],
         }
         started = time.monotonic()
         first = batch[0]
         what = f"{first.operator} at {first.edits[0].path}:{first.line}"
-        result = yield from self.lab.run(job, f"Try up to {len(batch)} candidate edits, first {what}.")
-        done = max(1, int(result["done"]))
+        data = yield from self.lab.run(job, f"Try up to {len(batch)} candidate edits, first {what}.")
+        report = TrialReport.read(data, len(batch), len(self.wanted))
+        done = max(1, report.done)
         self._rate[mode] = max(1.0, done / max(1.0, time.monotonic() - started))
         self.tried += done
-        for word, number in result["counts"].items():
+        for word, number in report.counts.items():
             self.counts[word] = self.counts.get(word, 0) + number
         again: list[Candidate] = []
-        for index, word, bits, detail in result["results"]:
-            candidate = batch[index]
+        for outcome in report.results:
+            candidate, word = batch[outcome.index], outcome.word
             if word == "plausible":
                 self.good.append(candidate)
                 self._first_good = self._first_good or time.monotonic()
             elif word == "part":
-                self.parts.append((candidate, bits, int(detail or 0)))
+                self.parts.append((candidate, outcome.bits, int(outcome.detail)))
             elif (word == "import" and mode == "hot") or word == "passes":
                 again.append(candidate)
         return done, again

@@ -242,7 +242,7 @@ def test_half_repairs_are_put_together():
     edits = job_of(batch)["candidates"]
     first = next(i for i, c in enumerate(edits) if len(c) == 1 and c[0][2] < source.index("g(b)"))
     second = next(i for i, c in enumerate(edits) if len(c) == 1 and c[0][1] > source.index("g(b)"))
-    parts = [[first, "part", "10", ""], [second, "part", "01", ""]]
+    parts = [[first, "part", "10", "0"], [second, "part", "01", "3"]]
     calls = talk.turn("written", shown({"done": len(edits), "counts": {}, "results": parts}))
     assert job_of(calls)["candidates"][0] in (
         [*edits[first], *edits[second]],

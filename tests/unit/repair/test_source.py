@@ -6,7 +6,7 @@ import libcst as cst
 import pytest
 
 from agent.models.repair.hand_in import changed_files, replacements
-from agent.models.repair.source import Edit, SourceFile, apply_edits
+from agent.models.repair.source import Edit, SourceFile, Unreadable, apply_edits
 
 TEXT = '# naïve — comment\nclass A:\n\tdef f(self, x = 1):\n\t\treturn x  # "é"\r\n\nlast = A()'
 
@@ -30,8 +30,40 @@ def test_edits_are_made_together_whatever_their_order():
 
 
 def test_text_that_is_no_python_is_refused():
-    with pytest.raises(cst.ParserSyntaxError):
-        SourceFile("a.py", "def f(:\n")
+    for text in ("def f(:\n", "x = (\n", "if 1:\n        a\n    b\n", "x = 'a\n", "\0"):
+        with pytest.raises(Unreadable):
+            SourceFile("a.py", text)
+
+
+@pytest.mark.parametrize("count", [3_000, 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = {open}1{close}\n",
+        "x = {plus}1\n",
+        "x = a{dots}\n",
+        "x = {nots}1\n",
+        "x = f'{{ {open}1{close} }}'\n",
+        "{elifs}",
+    ],
+    ids=["brackets", "sum", "attributes", "not", "f-string", "elif"],
+)
+def test_text_that_would_overflow_the_parser_is_refused(text, count):
+    full = text.format(
+        open="(" * count,
+        close=")" * count,
+        plus="1+" * count,
+        dots=".a" * count,
+        nots="not " * count,
+        elifs="if a:\n  b\n" + "elif a:\n  b\n" * count,
+    )
+    with pytest.raises(Unreadable):
+        SourceFile("a.py", full)
+
+
+def test_long_flat_texts_are_read():
+    text = "x = [" + "1, " * 20_000 + "]\n" + "y = (" + "'a'\n" * 100 + ")\n"
+    assert SourceFile("a.py", text).globals == ["x", "y"]
 
 
 def test_replacements_are_unique_when_their_turn_comes():

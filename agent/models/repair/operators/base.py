@@ -52,7 +52,7 @@ class Evidence:
             for text in source.split("\n# parameters\n"):
                 try:
                     tree = ast.parse(textwrap.dedent(text))
-                except SyntaxError:
+                except (SyntaxError, ValueError, RecursionError, MemoryError):
                     continue
                 for node in ast.walk(tree):
                     if (
