@@ -101,6 +101,11 @@ def test_sibling_expression_is_adapted():
     assert text.replace("return d.month % s", "return (d.month - 1) % s + 1") in repairs(text)
 
 
+def test_sibling_call_is_made_with_the_value_at_hand():
+    text = "def ok(part, low):\n    if '/' in part:\n        parts = part.split('/')\n        return parts[0] > low\n    for p in part:\n        if not ok(p, low):\n            return False\n"  # noqa: E501
+    assert text.replace("parts[0] > low", "ok(parts[0], low)") in repairs(text)
+
+
 def test_same_mistake_is_mended_at_every_place():
     text = "def f(s):\n    return s.find('a')\n\ndef g(s):\n    return s.find('a')\n"
     assert text.replace("find", "rfind") in repairs(text)

@@ -36,6 +36,7 @@ class Outer:
         self.name: str = node.name
         self.first = min([node.lineno] + [d.lineno for d in node.decorator_list])
         self.line: int = node.lineno
+        self.last: int = node.end_lineno or node.lineno
         self.around = around
         self.indents = indents
         self.start = start
@@ -93,13 +94,13 @@ class Source:
                 self._collect(child, [*around, head], [*indents, column])
 
     def lines_of(self, start: int, end: int) -> Set[int]:
-        """The lines of the statements that an edit of these bytes changes or stands beside."""
+        """The lines that a test must run for an edit of these bytes to matter to it."""
         first = bisect.bisect_right(self.lines, start)
         last = max(first, bisect.bisect_right(self.lines, end - 1))
-        if start == end and start == self.lines[first - 1]:
-            first = max(1, first - 1)  # put between two lines: whatever runs before it leads to it
-            while first > 1 and first not in self._units:
-                first -= 1
+        if start == end:
+            # What leads to an inserted line is any line of its function, not always its neighbours.
+            outer = self.outer_of(start, end)
+            return set(range(outer.line, outer.last + 1)) if outer else {first}
         lines: Set[int] = set()
         for line in range(first, last + 1):
             unit = self._units.get(line, (line, line))

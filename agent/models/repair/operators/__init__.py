@@ -31,6 +31,7 @@ NODE_OPERATORS: tuple[Operator, ...] = (
     texts.pattern,
     texts.flags,
     analogy.analogous,
+    analogy.same_call,
 )
 
 STATEMENT_OPERATORS: tuple[StatementOperator, ...] = (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from agent.models.repair.operators.base import Context, Fix
+from agent.models.repair.operators.base import Context, Fix, is_read, walk
 
 _TOKEN = re.compile(r"[A-Za-z_]\w*|\d+")
 
@@ -32,6 +32,28 @@ def analogous(context: Context, node: cst.CSTNode) -> Iterator[Fix]:
             for mine in words:
                 if mine not in theirs:
                     yield from context.swap(node, re.sub(rf"\b{word}\b", mine, other), "analogy", 0.45)
+
+
+def same_call(context: Context, node: cst.CSTNode) -> Iterator[Fix]:
+    """What another place asks a function about its value, asked here about the value at hand."""
+    if _role(context, node) is None or not isinstance(node, cst.BaseExpression):
+        return
+    own = context.code(node)
+    kinds = (cst.Name, cst.Attribute, cst.Subscript)
+    inner = [n for n in walk(node) if isinstance(n, kinds) and is_read(context, n)]
+    subjects = [t for t in dict.fromkeys(map(context.code, inner)) if len(t) <= 30][:8]
+    seen: set[str] = set()
+    for call in context.all_of(cst.Call):
+        text = context.code(call)
+        if text in own or text in seen or "\n" in text or len(text) > 80 or len(seen) >= 12:
+            continue
+        seen.add(text)
+        start = context.file.span(call)[0]
+        for arg in call.args if isinstance(call, cst.Call) else ():
+            first, last = (at - start for at in context.file.span(arg.value))
+            for subject in subjects:
+                new = text.encode()[:first] + subject.encode() + text.encode()[last:]
+                yield from context.swap(node, new.decode(), "same-call", 0.2, atom=True)
 
 
 def _role(context: Context, node: cst.CSTNode) -> type[cst.CSTNode] | None:
