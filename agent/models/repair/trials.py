@@ -10,6 +10,7 @@ from typing import Any
 from agent.models.repair.candidates import Candidate, combined
 from agent.models.repair.laboratory import Laboratory
 from agent.models.repair.reports import Observation, TrialReport
+from agent.models.repair.source import Edit
 from agent.models.repair.turns import Plan, TurnsLeft
 
 BATCH_SECONDS = 20.0
@@ -45,6 +46,7 @@ class Trials:
     """Plausible repairs that were rejected before: one more is needed."""
     _first_good: float | None = None
     _rate: dict[str, float] = field(default_factory=lambda: {"hot": 40.0, "cold": 3.0})
+    _again: set[tuple[Edit, ...]] = field(default_factory=set)
     _covered: set[frozenset[int]] = field(default_factory=set)
 
     def plausible(self) -> list[Candidate]:
@@ -139,7 +141,8 @@ class Trials:
                 self._first_good = self._first_good or time.monotonic()
             elif word == "part":
                 self.parts.append((candidate, outcome.bits, int(outcome.detail)))
-            elif (word == "import" and mode == "hot") or word == "passes":
+            elif word in ("import", "passes") and candidate.edits not in self._again:
+                self._again.add(candidate.edits)
                 again.append(candidate)
         return done, again
 
