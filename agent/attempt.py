@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 import anyio
 
+from agent.calls import Repeats, mended, not_json
 from agent.conversation import messages
 from agent.errors import ModelError
 from agent.events import EventLog, ModelReplied, ToolReturned, ToolStarted, UserSaid
 from agent.models import Model
+from agent.models.provider import INVALID_JSON
 from agent.prompts import render
 from agent.toolbox import Toolbox
 from agent.types import ToolCall, ToolResult
@@ -46,7 +48,7 @@ async def work(
     if scope.cancelled_caught:
         taken = sum(isinstance(e, ModelReplied) and e.attempt == number for e in log.events)
         ending = Ending("minutes", "the run's time is spent", turns=taken)
-    if ending.how in ("submitted", "no_patch", "turns"):
+    if ending.how in ("submitted", "no_patch", "turns", "context"):
         patch, fault = await _patch(toolbox)
         if fault:
             ending = replace(ending, how="no_patch", detail=fault)
@@ -60,6 +62,7 @@ async def _turns(
     number: int, model: Model, toolbox: Toolbox, log: EventLog, *, system: str, limit: int, deadline: float
 ) -> Ending:
     nudged = False
+    repeats = Repeats()
     for turn in range(1, limit + 1):
         started = time.monotonic()
         try:
@@ -77,10 +80,17 @@ async def _turns(
                 reply.stop,
                 time.monotonic() - started,
                 reply.provider_data,
+                reply.first_token_seconds,
+                reply.seconds,
             )
         )
-        if reply.stop == "refusal":
-            return Ending("model_error", f"{model.spec} refused: {reply.text[:300]}", turns=turn)
+        if reply.stop in ("refusal", "filtered"):
+            who = "refused" if reply.stop == "refusal" else "had its answer filtered"
+            return Ending("refused", f"{model.spec} {who}: {reply.text[:300]}", turns=turn)
+        if reply.stop == "overflow":
+            return Ending(
+                "context", f"the conversation no longer fits {model.spec}: {reply.text[:300]}", turns=turn
+            )
         if not reply.tool_calls:
             if nudged:
                 return Ending("no_patch", "the model stopped without a submission", turns=turn)
@@ -88,7 +98,7 @@ async def _turns(
             log.append(UserSaid(number, render("cut" if reply.stop == "length" else "nudge")))
             continue
         for call in reply.tool_calls:
-            result = await _call(number, turn, call, toolbox, log, deadline)
+            result = await _call(number, turn, call, toolbox, log, repeats, deadline)
             if call.name == "submit" and not result.is_error and (result.data or {}).get("submitted"):
                 # Calls after `submit` in the same reply are not run: the work has ended.
                 gave_up = bool(call.arguments.get("give_up"))
@@ -104,12 +114,18 @@ async def _turns(
 
 
 async def _call(
-    number: int, turn: int, call: ToolCall, toolbox: Toolbox, log: EventLog, deadline: float
+    number: int, turn: int, made: ToolCall, toolbox: Toolbox, log: EventLog, repeats: Repeats, deadline: float
 ) -> ToolResult:
+    spec = next((spec for spec in toolbox.specs if spec.name == made.name), None)
+    call = mended(made, spec) if spec is not None else made
     summary = next((str(v) for v in call.arguments.values() if isinstance(v, str | int | float)), "")
     log.append(ToolStarted(number, turn, call.id, call.name, summary[:200]))
     started = time.monotonic()
-    result = await toolbox.call(call, timeout=deadline - anyio.current_time())
+    if spec is not None and INVALID_JSON in call.arguments:
+        result = not_json(call, spec)
+    else:
+        result = await toolbox.call(call, timeout=deadline - anyio.current_time())
+    result = repeats.noticed(call, result)
     log.append(
         ToolReturned(
             number,
@@ -120,6 +136,7 @@ async def _call(
             result.is_error,
             time.monotonic() - started,
             result.data,
+            mended=call is not made,
         )
     )
     return result

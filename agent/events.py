@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,17 +91,25 @@ class ModelReplied:
     text: str
     tool_calls: Sequence[ToolCall]
     usage: Usage
-    cost_usd: float | None
+    cost_usd: Decimal | None
     stop: str
     seconds: float
+    """From the question to the reply, with all tries and waits."""
     provider_data: Mapping[str, Any] | None = None
+    first_token_seconds: float | None = None
+    answer_seconds: float | None = None
+    """From the request that was answered to the end of its answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRetried:
+    """A request that came to nothing, and what it cost; `wait_seconds` until the next try, None when there is none."""
+
     attempt: int
     reason: str
-    wait_seconds: float
+    wait_seconds: float | None
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: Decimal | None = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +131,14 @@ class ToolReturned:
     is_error: bool
     seconds: float
     data: Mapping[str, Any] | None = None
+    mended: bool = False
+    """True when the runtime set the call's arguments right."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """`how`: submitted, gave_up, no_patch, turns, minutes, model_error or sandbox_died."""
+    """`how`: submitted, gave_up, no_patch, turns, minutes, context (the conversation outgrew the model's window),
+    refused (by the model or its provider's filter), model_error or sandbox_died."""
 
     attempt: int
     how: str
@@ -167,6 +179,9 @@ Event = (
 )
 
 
+_Billed = ModelReplied | ModelRetried
+
+
 def _snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
@@ -176,7 +191,10 @@ _BY_NAME: dict[str, type[Any]] = {_snake(cls.__name__): cls for cls in Event.__a
 
 def encode(event: Event) -> dict[str, Any]:
     """The event as plain JSON data, with its `type`."""
-    return {"type": _snake(type(event).__name__), **dataclasses.asdict(event)}
+    data = {"type": _snake(type(event).__name__), **dataclasses.asdict(event)}
+    if isinstance(event, _Billed) and event.cost_usd is not None:
+        data["cost_usd"] = float(event.cost_usd)  # exact to 15 digits, so that decoding gives the same again
+    return data
 
 
 def decode(data: Mapping[str, Any]) -> Event:
@@ -189,7 +207,10 @@ def decode(data: Mapping[str, Any]) -> Event:
     values = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
     if cls is ModelReplied:
         values["tool_calls"] = tuple(ToolCall(**call) for call in values["tool_calls"])
+    if "usage" in values:
         values["usage"] = Usage(**values["usage"])
+    if values.get("cost_usd") is not None:
+        values["cost_usd"] = Decimal(str(values["cost_usd"]))
     event: Event = cls(**values)
     return event
 

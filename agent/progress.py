@@ -87,7 +87,10 @@ def _lines(event: Event) -> Iterator[str]:
         case "model_replied":
             yield f"  turn {event['turn']}, {event['seconds']:.1f} s: {_reply(event)}"
         case "model_retried":
-            yield f"  model: {clean(event['reason'])}; again in {event['wait_seconds']:.1f} s"
+            again = event["wait_seconds"]
+            yield f"  model: {clean(event['reason'])}" + (
+                f"; again in {again:.1f} s" if again is not None else ""
+            )
         case "tool_started":
             yield f"  > {_call(event)}"
         case "tool_returned":
@@ -287,14 +290,17 @@ class Status:
                 self._doing = "the model is thinking"
             case "model_retried":
                 self._doing = f"the model's provider: {clean(event['reason'])}"
+                self._spend(event["cost_usd"])
             case "tool_started":
                 self._doing = _call(event)
             case "model_replied":
                 self._turn, self._doing = event["turn"], ""
-                cost = event["cost_usd"]
-                self._cost = None if cost is None or self._cost is None else self._cost + cost
+                self._spend(event["cost_usd"])
             case "attempt_ended":
                 self._doing = ""
+
+    def _spend(self, cost: float | None) -> None:
+        self._cost = None if cost is None or self._cost is None else self._cost + cost
 
     def line(self) -> str:
         # What can be long stands last, so that a narrow terminal keeps the rest.

@@ -7,12 +7,16 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from agent import events
 from agent.types import Status, Task, Usage
 
 SCHEMA = 1
+
+Billed = events.ModelReplied | events.ModelRetried
+BILLED = (events.ModelReplied, events.ModelRetried)
 
 EXIT_CODES: dict[Status, int] = {
     "accepted": 0,
@@ -52,6 +56,7 @@ class RunEnding:
 def build_result(log: Sequence[events.Event], task: Task, run_id: str, ending: RunEnding) -> dict[str, Any]:
     """The object that result.json holds and `fix --json` prints."""
     replies = [e for e in log if isinstance(e, events.ModelReplied)]
+    billed = [e for e in log if isinstance(e, BILLED)]
     return {
         "schema": SCHEMA,
         "run_id": run_id,
@@ -64,8 +69,8 @@ def build_result(log: Sequence[events.Event], task: Task, run_id: str, ending: R
         "branch": ending.branch,
         "pr_url": None,
         "attempts": [_attempt(e, log) for e in log if isinstance(e, events.AttemptStarted)],
-        "usage": asdict(_usage(replies)),
-        "cost_usd": _cost(replies),
+        "usage": asdict(_usage(billed)),
+        "cost_usd": _cost(billed),
         "tool_calls": _tool_calls([e for e in log if isinstance(e, events.ToolReturned)]),
         "context_growth": _context_growth(replies),
     }
@@ -74,6 +79,7 @@ def build_result(log: Sequence[events.Event], task: Task, run_id: str, ending: R
 def _attempt(start: events.AttemptStarted, log: Sequence[events.Event]) -> dict[str, Any]:
     mine = [e for e in log if getattr(e, "attempt", None) == start.attempt]
     replies = [e for e in mine if isinstance(e, events.ModelReplied)]
+    billed = [e for e in mine if isinstance(e, BILLED)]
     end = next((e for e in mine if isinstance(e, events.AttemptEnded)), None)
     verdict = next((e.verdict for e in mine if isinstance(e, events.VerdictReached)), None)
     return {
@@ -83,26 +89,44 @@ def _attempt(start: events.AttemptStarted, log: Sequence[events.Event]) -> dict[
         "summary": end.detail if end else "",
         "root_cause": end.root_cause if end else "",
         "verdict": verdict,
-        "usage": asdict(_usage(replies)),
-        "cost_usd": _cost(replies),
+        "usage": asdict(_usage(billed)),
+        "cost_usd": _cost(billed),
+        "tool_calls": _tool_calls([e for e in mine if isinstance(e, events.ToolReturned)]),
+        "speed": _speed(replies),
         "turns": len(replies),
         "seconds": round(end.seconds, 3) if end else None,
     }
 
 
-def _usage(replies: Sequence[events.ModelReplied]) -> Usage:
-    return sum((e.usage for e in replies), Usage())
+def _usage(billed: Sequence[Billed]) -> Usage:
+    return sum((e.usage for e in billed), Usage())
 
 
-def _cost(replies: Sequence[events.ModelReplied]) -> float | None:
-    """Dollars, or None when the price of one reply is not known: a part of the sum would mislead."""
-    costs = [e.cost_usd for e in replies]
+def _cost(billed: Sequence[Billed]) -> float | None:
+    """Dollars, or None when the price of one request is not known: a part of the sum would mislead."""
+    costs = [e.cost_usd for e in billed]
     known = [cost for cost in costs if cost is not None]
-    return sum(known) if len(known) == len(costs) else None
+    return float(sum(known)) if len(known) == len(costs) else None
+
+
+def _speed(replies: Sequence[events.ModelReplied]) -> dict[str, float | None]:
+    """Median seconds to the first token, and output tokens (thinking included) per second from then on."""
+    first = [e.first_token_seconds for e in replies if e.first_token_seconds is not None]
+    streamed = [
+        (e.usage.output, e.answer_seconds - e.first_token_seconds)
+        for e in replies
+        if e.first_token_seconds is not None and e.answer_seconds is not None
+    ]
+    seconds = sum(took for _, took in streamed)
+    return {
+        "first_token_seconds": round(median(first), 4) if first else None,
+        "tokens_per_second": round(sum(n for n, _ in streamed) / seconds, 1) if seconds > 0 else None,
+    }
 
 
 def _tool_calls(returned: Sequence[events.ToolReturned]) -> dict[str, Any]:
-    """`right_first_time`: share of calls that succeeded and were not the repeat of a failed call of that tool."""
+    """`right_first_time`: share of calls that succeeded as they were made and were not the repeat of a failed call of
+    that tool."""
     failing: set[str] = set()
     first_time = failed = 0
     for event in returned:
@@ -110,7 +134,7 @@ def _tool_calls(returned: Sequence[events.ToolReturned]) -> dict[str, Any]:
             failed += 1
             failing.add(event.name)
         else:
-            first_time += event.name not in failing
+            first_time += event.name not in failing and not event.mended
             failing.discard(event.name)
     total = len(returned)
     return {

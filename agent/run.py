@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib
 import json
 import threading
 import time
@@ -20,7 +21,7 @@ from agent import attempt, events
 from agent.config import Settings
 from agent.errors import AgentError, ModelError
 from agent.events import EventLog, redact
-from agent.models.registry import open_model, parse_spec
+from agent.models.registry import open_model, parse_spec, sdk_of, warning
 from agent.prompts import render
 from agent.result import RunEnding, build_result, write_atomically
 from agent.root_cause import Rejection, brief
@@ -32,6 +33,7 @@ from sandboxes.types import Limits
 if TYPE_CHECKING:
     from agent.gate import Baseline
     from agent.git import Repository
+    from agent.models.provider import FailedTry
     from sandboxes.docker import Docker
     from sandboxes.types import Environment
 
@@ -101,6 +103,8 @@ class Run:
         return self.result
 
     async def _steps(self, scratch: Path) -> RunEnding:
+        for line in filter(None, map(warning, dict.fromkeys(self.settings.models))):
+            self._note(line, "warning")
         start = await self._prepare(scratch / "base.tar")
         if self.task.test_patch is None and (
             fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)
@@ -113,7 +117,7 @@ class Run:
             spec = ladder[min(number, len(ladder)) - 1]
             self.log.append(events.PhaseStarted("attempt", f"{number} of {self.settings.attempts}: {spec}"))
             ending = await self._work(start, spec, number, rejections, deadline)
-            if ending.how == "model_error":
+            if ending.how == "model_error" or (ending.how == "refused" and number >= len(ladder)):
                 raise ModelError(ending.detail)
             verdict = None
             if ending.patch is not None:
@@ -169,7 +173,9 @@ class Run:
         from agent.toolbox import open_toolbox
 
         left = deadline - anyio.current_time()
-        model = open_model(spec, seconds=left, seed=self.seed, attempt=number, on_retry=self._retried(number))
+        model = open_model(
+            spec, seconds=left, seed=self.seed, attempt=number, on_failed_try=self._retried(number)
+        )
         system = render("system")
         self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, system))
         told = brief(
@@ -283,8 +289,10 @@ class Run:
         self.log.append(events.Note(text, level))
 
     def _retried(self, number: int) -> Any:
-        def note(_tries: int, reason: str, wait: float) -> None:
-            self.log.append(events.ModelRetried(number, reason, wait))
+        def note(tried: FailedTry) -> None:
+            self.log.append(
+                events.ModelRetried(number, tried.reason, tried.wait_seconds, tried.usage, tried.cost_usd)
+            )
 
         return note
 
@@ -303,11 +311,11 @@ def sandbox_limits(settings: Settings, seconds: float) -> Limits:
 
 
 def _import_sdks(specs: Sequence[str]) -> None:
-    """Import what is heavy while the sandbox starts: mcp takes 0.8 s of CPU, anthropic 1.4 s."""
+    """Import what is heavy while the sandbox starts: mcp takes 0.8 s of CPU, a provider's SDK up to 1.4 s."""
     import mcp  # noqa: F401
 
-    if any(parse_spec(spec).provider == "anthropic" for spec in specs):
-        import anthropic  # noqa: F401
+    for package in {sdk_of(spec) for spec in specs} - {None}:
+        importlib.import_module(str(package))
 
 
 def _not_red(named: Sequence[str], baseline: Mapping[str, str]) -> str | None:

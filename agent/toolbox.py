@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -13,6 +13,7 @@ from agent.types import ToolCall, ToolResult, ToolSpec
 from sandboxes.errors import SandboxDied
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup, TaskStatus
     from mcp import Client
 
     from sandboxes.docker import Sandbox, Stream
@@ -26,6 +27,9 @@ MAX_TEXT = 100_000
 SERVER = (
     "import sys; sys.path.insert(0, '/opt/toolbox/lib/agent-tools'); from tools.server import main; main()"
 )
+MAX_RESTARTS = 3
+"""Of the server in one attempt: a model that kills it again and again gets nowhere."""
+
 PROTOCOL = "2026-07-28"
 """Pinned: the server is ours, so no round trip is spent on asking what it speaks."""
 
@@ -33,26 +37,46 @@ PROTOCOL = "2026-07-28"
 class Toolbox:
     """The tools of one sandbox: what they are, and calls to them."""
 
-    def __init__(self, client: Client, specs: list[ToolSpec]) -> None:
-        self._client = client
-        self.specs = specs
+    def __init__(self, tasks: TaskGroup, connect: Callable[[], AbstractAsyncContextManager[Client]]) -> None:
+        """`connect` opens a session with a new server, and is used again when that has ended."""
+        self.specs: list[ToolSpec] = []
+        self._tasks = tasks
+        self._connect = connect
+        self._client: Client | None = None
+        self._end = anyio.Event()
+        self._restarts = 0
 
     async def call(self, call: ToolCall, *, timeout: float) -> ToolResult:
         """Run one tool call; `timeout` in seconds bounds it, and the server then kills what it runs.
 
-        What the model can mend comes back as an error result. Raises SandboxDied when the server is gone.
+        What the model can mend comes back as an error result. A server that ended is started again; the call is then
+        repeated if its tool only reads. Raises SandboxDied when the server can't be had again.
         """
-        from mcp import MCPError
-
-        if "__invalid_json__" in call.arguments:
-            raw = str(call.arguments["__invalid_json__"])[:500]
-            return ToolResult(call.id, call.name, f"the arguments are not valid JSON: {raw}", is_error=True)
         try:
             json.dumps([call.name, call.arguments], ensure_ascii=False).encode()
         except (UnicodeEncodeError, TypeError, ValueError):
             return ToolResult(
                 call.id, call.name, "the call holds a lone surrogate, no valid text", is_error=True
             )
+        try:
+            return await self._call(call, timeout)
+        except _ServerEnded as ended:
+            await self._restart(ended)
+        if any(spec.read_only for spec in self.specs if spec.name == call.name):
+            try:
+                return await self._call(call, timeout)
+            except _ServerEnded as ended:
+                await self._restart(ended)
+        text = (
+            f"the tool server ended during {call.name} and was started again. The files are as they were left, and "
+            "the call may have taken effect in part: look before you repeat it. The shell is a new one, in /workspace."
+        )
+        return ToolResult(call.id, call.name, text, is_error=True)
+
+    async def _call(self, call: ToolCall, timeout: float) -> ToolResult:
+        from mcp import MCPError
+
+        assert self._client is not None
         try:
             result = await self._client.call_tool(
                 call.name, dict(call.arguments), read_timeout_seconds=max(timeout, 1.0)
@@ -62,18 +86,66 @@ class Toolbox:
                 text = f"{call.name} was stopped after {timeout:.0f} s, the time that was left"
                 return ToolResult(call.id, call.name, text, is_error=True)
             if error.error.code == -32000:
-                raise SandboxDied(f"the tool server in the sandbox ended: {error.error.message}") from error
+                raise _ServerEnded(error.error.message) from error
             return ToolResult(call.id, call.name, error.error.message[:MAX_TEXT], is_error=True)
         except RuntimeError as error:
             # The client validates what comes back; a server that was tampered with may answer nonsense.
             return ToolResult(call.id, call.name, f"unusable answer: {error}"[:MAX_TEXT], is_error=True)
         text = "\n".join(block.text for block in result.content if block.type == "text")
+        left_out = sum(block.type != "text" for block in result.content)
+        if left_out:
+            text += f"\n[{left_out} parts that are no text were left out]"
         if len(text) > MAX_TEXT:
             text = text[:MAX_TEXT] + f"\n[{len(text) - MAX_TEXT} characters cut]"
         data = result.structured_content
         return ToolResult(
             call.id, call.name, text, bool(result.is_error), data if isinstance(data, dict) else None
         )
+
+    async def start(self) -> None:
+        """Start the server and list its tools. Raises SandboxDied when it does not come up."""
+        await self._tasks.start(self._serve)
+
+    async def _restart(self, ended: _ServerEnded) -> None:
+        """A new server. The workspace's base outlives the old one. Raises SandboxDied."""
+        self._restarts += 1
+        if self._restarts > MAX_RESTARTS:
+            raise SandboxDied(f"the tool server in the sandbox ended {self._restarts} times: {ended}")
+        self._end.set()
+        self._end = anyio.Event()
+        await self.start()
+
+    def stop(self) -> None:
+        self._end.set()
+
+    async def _serve(self, *, task_status: TaskStatus[None]) -> None:
+        """One life of the server, in a task of its own: a client must be closed by the task that opened it."""
+        end, started = self._end, False
+        try:
+            async with self._connect() as client:
+                with anyio.fail_after(120):
+                    listed = await client.list_tools()
+                self.specs = [
+                    ToolSpec(
+                        t.name,
+                        t.description or "",
+                        t.input_schema,
+                        bool(t.annotations and t.annotations.read_only_hint),
+                    )
+                    for t in listed.tools
+                ]
+                self._client = client
+                started = True
+                task_status.started()
+                await end.wait()
+        except Exception:
+            # Once it served, the calls under way were told: what a dead server's client says at its end is no news.
+            if not started:
+                raise
+
+
+class _ServerEnded(Exception):
+    """The connection to the server broke while a call was under way."""
 
 
 @asynccontextmanager
@@ -82,27 +154,41 @@ async def open_toolbox(sandbox: Sandbox, *, test_command: str) -> AsyncIterator[
 
     Raises SandboxDied when the server does not come up.
     """
-    from mcp import Client, MCPError
-
     config = {"workspace": "/workspace", "test_command": test_command, "scratch": "/tmp"}  # noqa: S108 (its own /tmp)
-    argv = ["/opt/toolbox/bin/python3", "-I", "-c", SERVER]
-    async with sandbox.stream(argv, {"AGENT_TOOLS": json.dumps(config)}) as stream:
-        try:
-            async with Client(_transport(stream), mode=PROTOCOL) as client:
-                with anyio.fail_after(120):
-                    listed = await client.list_tools()
-                specs = [ToolSpec(t.name, t.description or "", t.input_schema) for t in listed.tools]
-                yield Toolbox(client, specs)
-        except Exception as error:
-            cause = _single(error)
-            if isinstance(cause, MCPError | TimeoutError):
-                tail = stream.stderr_tail.decode("utf-8", "replace").strip()[-2000:]
-                raise SandboxDied(f"the tool server failed: {cause}{': ' + tail if tail else ''}") from error
-            raise cause from cause.__cause__
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Client]:
+        from mcp import Client, MCPError
+
+        argv = ["/opt/toolbox/bin/python3", "-I", "-c", SERVER]
+        async with sandbox.stream(argv, {"AGENT_TOOLS": json.dumps(config)}) as stream:
+            try:
+                async with Client(_transport(stream), mode=PROTOCOL) as client:
+                    yield client
+            except Exception as error:
+                cause = _single(error)
+                if isinstance(cause, MCPError | TimeoutError):
+                    tail = stream.stderr_tail.decode("utf-8", "replace").strip()[-2000:]
+                    raise SandboxDied(
+                        f"the tool server failed: {cause}{': ' + tail if tail else ''}"
+                    ) from error
+                raise cause from cause.__cause__
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            toolbox = Toolbox(tasks, connect)
+            await toolbox.start()
+            try:
+                yield toolbox
+            finally:
+                toolbox.stop()
+    except Exception as error:
+        cause = _single(error)
+        raise cause from cause.__cause__
 
 
 def _single(error: Exception) -> Exception:
-    """The one exception in nested groups: task groups of the client wrap whatever leaves their block."""
+    """The one exception in nested groups: task groups wrap whatever leaves their block."""
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal
 
 
@@ -36,6 +37,8 @@ class ToolSpec:
     name: str
     description: str
     input_schema: Mapping[str, Any]
+    read_only: bool = False
+    """True when a call changes nothing, so that it may be repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,11 @@ class Message:
     """What the provider wants back unchanged (thinking blocks, signatures), under the provider's name."""
 
 
+Stop = Literal["tool_use", "end", "length", "refusal", "filtered", "overflow", "empty"]
+"""Why a reply ended: tools are called · all is said · cut at the output limit · the model declined · the provider's
+filter took it · the conversation no longer fits the model's window · nothing was said."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a model answered to one request."""
@@ -95,10 +103,14 @@ class Reply:
     text: str
     tool_calls: tuple[ToolCall, ...]
     usage: Usage
-    cost_usd: float | None
+    cost_usd: Decimal | None
     """None, never zero, when the price of the model is not known."""
-    stop: Literal["tool_use", "end", "length", "refusal"]
+    stop: Stop
     provider_data: Mapping[str, Any] | None = None
+    first_token_seconds: float | None = None
+    """From the request to the first piece of the answer; None where nothing is streamed."""
+    seconds: float | None = None
+    """From the request to the end of the answer, without earlier tries and the waits between them."""
 
 
 Status = Literal[

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make what is missing on this machine: .venv with the agent in it, and, where this user may, a running Docker engine.
 # Says exactly what to install where it may not. Safe to run again; then it does nothing but check.
+# Arguments: further programs that must be there, as PROGRAM:PACKAGE.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,6 +15,13 @@ install_packages() {
 }
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
+
+for wanted in "$@"; do
+    if ! command -v "${wanted%%:*}" >/dev/null; then
+        may_install || fail "${wanted%%:*} is needed: install ${wanted##*:} with your package manager"
+        install_packages "${wanted##*:}"
+    fi
+done
 
 # --- git, Python and the virtual environment
 python=""

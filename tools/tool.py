@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -113,7 +114,9 @@ def _check(value: Any, schema: Mapping[str, Any]) -> tuple[str, Any]:
         fits = all(_check(item, schema["items"])[0] == "" for item in value)
     if not fits:
         got = {dict: "object", list: "array", str: "string", bool: "boolean"}.get(type(value), "number")
-        return f"must be {_article(_type_name(schema))}, not {_article(got)}", value
+        came = json.dumps(value)
+        came = came if len(came) <= 60 else f"{came[:59]}…"
+        return f"must be {_article(_type_name(schema))}, not {_article(got)}: {came}", value
     if kind == "string":
         try:
             value.encode()

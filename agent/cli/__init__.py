@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent.cli import doctor, fix, gate, runs
+from agent.cli import doctor, fix, gate, models, runs
 from agent.errors import AgentError
 from agent.text import printable
 
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (fix, gate, runs, doctor):
+    for module in (fix, gate, runs, models, doctor):
         module.add(commands)
     return top
 

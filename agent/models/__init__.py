@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from agent.types import Message, Reply, ToolSpec
 
@@ -16,8 +16,17 @@ class Model(Protocol):
     repeats_itself: bool
     """True when the same conversation always gets the same reply, so that a retry without news is pointless."""
 
-    async def reply(self, system: str, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Reply:
-        """Answer the conversation. Raises ModelError when the provider failed for good."""
+    async def reply(
+        self,
+        system: str,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpec],
+        schema: Mapping[str, Any] | None = None,
+    ) -> Reply:
+        """Answer the conversation; with `schema`, by one JSON value of it where the API can be held to that.
+
+        Raises ModelError when the provider failed for good.
+        """
         ...
 
     async def close(self) -> None: ...

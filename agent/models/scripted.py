@@ -14,17 +14,18 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from agent.errors import ModelError, UsageError
-from agent.types import Message, Reply, ToolCall, ToolSpec, Usage
+from agent.types import Message, Reply, Stop, ToolCall, ToolSpec, Usage
 
 _REPLY_KEYS = ("text", "tool_calls", "usage", "stop", "expect")
 _USAGE_KEYS = tuple(field.name for field in dataclasses.fields(Usage))
-_STOPS = ("tool_use", "end", "length", "refusal")
+_STOPS = get_args(Stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,17 @@ class ScriptedModel:
         parts = _read(path)
         self._left = iter(parts[min(attempt, len(parts)) - 1])
 
-    async def reply(self, system: str, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Reply:
+    async def reply(
+        self,
+        system: str,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpec],
+        schema: Mapping[str, Any] | None = None,
+    ) -> Reply:
         """The script's next reply; "script ended" after the last. Raises ModelError on a missed `expect`."""
         line = next(self._left, None)
         if line is None:
-            return Reply("script ended", (), Usage(requests=1), 0.0, "end")
+            return Reply("script ended", (), Usage(requests=1), Decimal(0), "end")
         results = messages[-1].tool_results if messages else ()
         if line.expect not in "\n".join(result.text for result in results):
             seen = results[-1].text[:200] if results else "no tool results"
@@ -113,7 +120,7 @@ def _line(number: int, data: dict[str, Any]) -> _Line:
     if stop not in _STOPS:
         raise ValueError(f"unknown stop {stop!r}; known are {', '.join(_STOPS)}")
     # A replay bills nobody, so its cost is known: zero.
-    reply = Reply(text, calls, Usage(**{"requests": 1, **usage}), 0.0, stop)
+    reply = Reply(text, calls, Usage(**{"requests": 1, **usage}), Decimal(0), stop)
     return _Line(number, reply, _typed(data, "expect", str, ""))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import anyio
 import pytest
 
 from agent.errors import ModelError, UsageError
-from agent.models import anthropic as anthropic_model
+from agent.models import provider as provider_module
+from agent.models.provider import FailedTry
 from agent.models.registry import open_model
 from agent.types import Message, Reply, ToolResult, ToolSpec, Usage
 from tests.loopback.anthropic_server import KEY, Answer, AnthropicServer, Fault
@@ -22,7 +24,7 @@ ASK = [Message("user", "Mend it.")]
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anthropic_model, "FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(provider_module, "FIRST_WAIT_SECONDS", 0.001)
 
 
 def ask(
@@ -31,14 +33,14 @@ def ask(
     messages: Sequence[Message] = ASK,
     *,
     spec: str = "anthropic/claude-sonnet-5",
-    retries: list[tuple[int, str, float]] | None = None,
+    retries: list[FailedTry] | None = None,
 ) -> Reply:
     retries = [] if retries is None else retries
     for name, value in server.environ.items():
         monkeypatch.setenv(name, value)
 
     async def run() -> Reply:
-        model = open_model(spec, on_retry=lambda *seen: retries.append(seen))
+        model = open_model(spec, on_failed_try=retries.append)
         try:
             return await model.reply("You mend bugs.", messages, TOOLS)
         finally:
@@ -57,7 +59,7 @@ def answered(reply: Reply, *texts: str) -> list[Message]:
 def test_text_and_parallel_tool_calls_arrive_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = [("shell", {"command": "printf 'ä€😀\\n' | rev"}), ("diff", {})]
     with AnthropicServer([Answer("Let me look — 😀.", calls)]) as server:
-        reply = ask(server, monkeypatch)
+        reply = ask(server, monkeypatch, spec="anthropic/claude-unheard-of")
     assert reply.text == "Let me look — 😀."
     assert [(c.name, c.arguments) for c in reply.tool_calls] == calls
     assert len({c.id for c in reply.tool_calls}) == 2
@@ -156,15 +158,38 @@ def test_a_refusal_says_why_and_leaves_nothing_to_run(monkeypatch: pytest.Monkey
     assert "It could do harm." in reply.text
 
 
-def test_a_paused_turn_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    with AnthropicServer([Answer("First", stop="pause_turn"), Answer("second.")]) as server:
+def test_a_paused_turn_is_told_as_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    with AnthropicServer([Answer("First", stop="pause_turn")]) as server:
+        assert ask(server, monkeypatch).stop == "length"
+
+
+def test_what_no_longer_fits_the_window_is_a_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = Fault(400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum")
+    with AnthropicServer([long]) as server:
         reply = ask(server, monkeypatch)
-    assert reply.text == "First\nsecond."
-    assert (reply.stop, reply.usage.requests) == ("end", 2)
-    assert server.requests[1]["messages"][-1] == {
-        "role": "assistant",
-        "content": [{"type": "text", "text": "First"}],
+    assert (reply.stop, reply.tool_calls) == ("overflow", ())
+    assert "210000 tokens" in reply.text
+
+
+def test_an_answer_of_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with AnthropicServer([Answer("")]) as server:
+        assert ask(server, monkeypatch).stop == "empty"
+
+
+def test_a_broken_answer_that_was_billed_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[FailedTry] = []
+    counts = {
+        "input_tokens": 100,
+        "output_tokens": 5,
+        "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": 0,
     }
+    cut = Fault(then="end", answer=Answer("I see.", usage=counts))
+    with AnthropicServer([cut, Answer("Done.", usage=counts)]) as server:
+        reply = ask(server, monkeypatch, spec="anthropic/claude-haiku-4-5", retries=tries)
+    assert tries[0].usage.input == reply.usage.input == 100
+    assert reply.cost_usd == Decimal("0.000125")  # 100 x 1 + 5 x 5 dollars a million
+    assert tries[0].cost_usd is not None and tries[0].cost_usd >= Decimal("0.0001")
 
 
 @pytest.mark.parametrize(
@@ -189,35 +214,35 @@ def test_a_paused_turn_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_transient_fault_is_retried_and_noted(
     fault: Fault, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    retries: list[tuple[int, str, float]] = []
+    retries: list[FailedTry] = []
     with AnthropicServer([fault, Answer("Done.")]) as server:
         reply = ask(server, monkeypatch, retries=retries)
     assert (reply.text, reply.usage.requests) == ("Done.", 1)
-    [(number, said, wait)] = retries
-    assert number == 1 and wait >= 0
-    assert reason in said and said.isprintable()
+    [tried] = retries
+    assert tried.wait_seconds is not None and tried.wait_seconds >= 0
+    assert reason in tried.reason and tried.reason.isprintable()
 
 
 def test_silence_is_a_transient_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anthropic_model, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(provider_module, "READ_SECONDS", 0.2)
     with AnthropicServer([Fault(then="hang"), Answer("Done.")]) as server:
         assert ask(server, monkeypatch).text == "Done."
         assert server.hung_up.wait(10)
 
 
 def test_pings_alone_keep_no_request_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(anthropic_model, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(provider_module, "REQUEST_SECONDS", 0.5)
     with AnthropicServer([Fault(then="drip"), Answer("Done.")]) as server:
         assert ask(server, monkeypatch).text == "Done."
         assert server.hung_up.wait(10)
 
 
 def test_retry_after_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
-    retries: list[tuple[int, str, float]] = []
+    retries: list[FailedTry] = []
     limit = Fault(429, "rate_limit_error", "Slow down", {"retry-after": "0.25"})
     with AnthropicServer([limit, Answer("Done.")]) as server:
         ask(server, monkeypatch, retries=retries)
-    assert retries[0][2] == 0.25
+    assert retries[0].wait_seconds == 0.25
 
 
 def test_a_wait_beyond_the_bound_ends_the_call_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,10 +252,10 @@ def test_a_wait_beyond_the_bound_ends_the_call_at_once(monkeypatch: pytest.Monke
 
 
 def test_retries_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    faults = [Fault(529)] * anthropic_model.TRIES
+    faults = [Fault(529)] * provider_module.TRIES
     with AnthropicServer(faults) as server, pytest.raises(ModelError, match=r"overloaded_error.*gave up"):
         ask(server, monkeypatch)
-    assert len(server.requests) == anthropic_model.TRIES
+    assert len(server.requests) == provider_module.TRIES
 
 
 @pytest.mark.parametrize(

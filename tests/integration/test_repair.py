@@ -107,8 +107,11 @@ async def tools(root: Path, scratch: Path):
     config = {"workspace": str(root), "scratch": str(scratch), "test_command": f"{sys.executable} -m pytest"}
     env = {"AGENT_TOOLS": json.dumps(config), "PATH": os.environ["PATH"]}
     server = StdioServerParameters(command=sys.executable, args=["-I", "-c", START], env=env)
-    async with Client(server, mode=PROTOCOL) as client:
-        yield Toolbox(client, [])
+    async with anyio.create_task_group() as tasks:
+        toolbox = Toolbox(tasks, lambda: Client(server, mode=PROTOCOL))
+        await toolbox.start()
+        yield toolbox
+        toolbox.stop()
 
 
 def repair(tmp_path: Path, files: dict[str, str], *, named: str = "", seconds: float = 60.0):

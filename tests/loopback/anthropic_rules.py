@@ -64,8 +64,15 @@ def _top(body: Mapping[str, Any]) -> Iterator[str]:
         yield "max_tokens: must be a positive integer"
     if body.get("stream") is not True:
         yield "stream: this agent always streams"
-    if body.get("thinking") not in (None, {"type": "disabled"}, {"type": "adaptive"}):
-        yield f"thinking: {body['thinking']}"
+    thinking = body.get("thinking") or {"type": "disabled"}
+    if thinking.get("type") == "enabled":
+        if not 1024 <= thinking.get("budget_tokens", 0) < body.get("max_tokens", 0):
+            yield f"thinking.budget_tokens: {thinking} must be at least 1024 and less than max_tokens"
+    elif thinking not in ({"type": "disabled"}, {"type": "adaptive"}):
+        yield f"thinking: {thinking}"
+    schema = body.get("output_config", {}).get("format", {"type": "json_schema", "schema": {}})
+    if schema.keys() != {"type", "schema"} or schema["type"] != "json_schema":
+        yield f"output_config.format: {schema}"
     if body.get("output_config", {}).get("effort", "low") not in EFFORTS:
         yield f"output_config: {body['output_config']}"
     for block in body.get("system", []):

@@ -1,118 +1,167 @@
-"""A Messages API on loopback: streams as the API does, refuses what it refuses, fails when told to.
-
-    with AnthropicServer([Answer(tool_calls=[("shell", {"command": "ls"})]), Fault(529), Answer("Done.")]) as server:
-        …                       # server.environ holds the variables for a client
-    server.requests             # the bodies that came in
-
-One item answers one request. A request that breaks a rule of the API gets its 400, and leaving the block raises
-AssertionError with everything that was wrong.
-"""
+"""The Messages API on loopback: direct, and as Vertex AI and Bedrock wrap it."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
-import select
-import socket
 import struct
-import threading
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any
 
 from tests.loopback.anthropic_rules import cached_usage, faults
+from tests.loopback.server import KEY, Answer, Fault, Server, pieces, sse
 
-KEY = "loopback-key-0123456789"
+__all__ = ["KEY", "Answer", "AnthropicDialect", "AnthropicServer", "Fault"]
 
-
-@dataclass(frozen=True)
-class Answer:
-    text: str = ""
-    tool_calls: Sequence[tuple[str, Mapping[str, Any] | str]] = ()
-    """Name and arguments; arguments as a text go over the wire as they are."""
-    thinking: str = ""
-    redacted: str = ""
-    stop: str = ""
-    """Default: tool_use when there are calls, else end_turn."""
-    usage: Mapping[str, int] = field(default_factory=dict)
-    """In place of what the simulated cache counts."""
-    explanation: str = ""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A status other than 200 refuses the request; with 200 the `answer` breaks off `after` some of its events."""
-
-    status: int = 200
-    kind: str = "overloaded_error"
-    message: str = "Overloaded"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    page: str = ""
-    """A body that is no JSON, as a proxy in between would send."""
-    answer: Answer = Answer("This answer does not come to its end.")
-    after: int = 4
-    then: Literal["error", "end", "reset", "garbage", "hang", "drip"] = "error"
-    """Error event · clean end · connection reset · an unreadable event · silence · pings without end."""
+_KINDS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    504: "timeout_error",
+}
 
 
-class AnthropicServer:
+class AnthropicDialect:
+    def environ(self, base_url: str) -> dict[str, str]:
+        return {"ANTHROPIC_BASE_URL": base_url, "ANTHROPIC_API_KEY": KEY}
+
+    def refused(self, method: str, path: str, headers: Mapping[str, str]) -> Fault | None:
+        if path != "/v1/messages":
+            return Fault(404, message=f"Not found: {path}")
+        if KEY not in (headers["x-api-key"], (headers["authorization"] or "")[len("Bearer ") :]):
+            return Fault(401, message="invalid x-api-key")
+        if not headers["anthropic-version"]:
+            return Fault(400, message="anthropic-version: header is required")
+        return None
+
+    def body(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return body
+
+    def faults(self, body: Mapping[str, Any], issued: Sequence[Any]) -> list[str]:
+        return faults(body, issued)
+
+    def content(self, answer: Answer, number: int) -> list[dict[str, Any]]:
+        return _content(answer, number)
+
+    def frames(self, answer: Answer, content: Any, body: Mapping[str, Any], cache: set[str]) -> list[bytes]:
+        return [self.frame(event) for event in _events(answer, content, body, cache)]
+
+    def frame(self, event: Mapping[str, Any]) -> bytes:
+        return sse(event["type"], json.dumps(event, ensure_ascii=False))
+
+    def carried(self, body: Mapping[str, Any]) -> bool:
+        return '"signature"' in json.dumps(body["messages"])
+
+    def content_type(self) -> str:
+        return "text/event-stream; charset=utf-8"
+
+    def error(self, fault: Fault) -> bytes:
+        error = {"type": fault.kind or _KINDS.get(fault.status, "overloaded_error"), "message": fault.message}
+        return json.dumps({"type": "error", "error": error, "request_id": "req_loopback"}).encode()
+
+    def broken(self, fault: Fault) -> bytes:
+        error = {"type": fault.kind or "overloaded_error", "message": fault.message}
+        return self.frame({"type": "error", "error": error})
+
+    def garbage(self) -> bytes:
+        return sse("content_block_delta", '{"type": "content_block_delta", <')
+
+    def ping(self) -> bytes:
+        return self.frame({"type": "ping"})
+
+
+class VertexDialect(AnthropicDialect):
+    """`:streamRawPredict` of Vertex AI; the token is what the loopback token server gave."""
+
+    def environ(self, base_url: str) -> dict[str, str]:
+        return {
+            "ANTHROPIC_VERTEX_BASE_URL": f"{base_url}/v1",
+            "ANTHROPIC_VERTEX_PROJECT_ID": "a-project",
+            "CLOUD_ML_REGION": "europe-west1",
+        }
+
+    def refused(self, method: str, path: str, headers: Mapping[str, str]) -> Fault | None:
+        model = path.rpartition("/")[2].partition(":")[0]
+        wanted = f"/v1/projects/a-project/locations/europe-west1/publishers/anthropic/models/{model}"
+        if path != f"{wanted}:streamRawPredict":
+            return Fault(404, message=f"Not found: {path}")
+        if headers["authorization"] != f"Bearer {KEY}":
+            return Fault(401, message="invalid token")
+        return None
+
+    def body(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        model = urllib.parse.unquote(path.rpartition("/")[2].partition(":")[0])
+        return {**body, "model": model}
+
+    def faults(self, body: Mapping[str, Any], issued: Sequence[Any]) -> list[str]:
+        rest = {key: value for key, value in body.items() if key != "anthropic_version"}
+        if body.get("anthropic_version") != "vertex-2023-10-16":
+            return ["anthropic_version: Field required"]
+        return faults(rest, issued)
+
+
+class BedrockDialect(AnthropicDialect):
+    """`invoke-with-response-stream` of Bedrock: events wrapped in AWS's binary event stream."""
+
+    def environ(self, base_url: str) -> dict[str, str]:
+        return {
+            "ANTHROPIC_BEDROCK_BASE_URL": base_url,
+            "AWS_BEARER_TOKEN_BEDROCK": KEY,
+            "AWS_REGION": "eu-central-1",
+        }
+
+    def refused(self, method: str, path: str, headers: Mapping[str, str]) -> Fault | None:
+        if not (path.startswith("/model/") and path.endswith("/invoke-with-response-stream")):
+            return Fault(404, message=f"Not found: {path}")
+        return None if headers["authorization"] == f"Bearer {KEY}" else Fault(403, message="no token")
+
+    def body(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        return {**body, "model": urllib.parse.unquote(path.split("/")[2]), "stream": True}
+
+    def faults(self, body: Mapping[str, Any], issued: Sequence[Any]) -> list[str]:
+        rest = {key: value for key, value in body.items() if key != "anthropic_version"}
+        return faults(rest, issued)
+
+    def content_type(self) -> str:
+        return "application/vnd.amazon.eventstream"
+
+    def frame(self, event: Mapping[str, Any]) -> bytes:
+        inner = base64.b64encode(json.dumps(event).encode()).decode()
+        return _aws_event("chunk", json.dumps({"bytes": inner}).encode())
+
+    def broken(self, fault: Fault) -> bytes:
+        return _aws_event(
+            "internalServerException", json.dumps({"message": fault.message}).encode(), "exception"
+        )
+
+    def garbage(self) -> bytes:
+        return b"\0\0\0\x20garbage that is no event of the stream"
+
+
+def _aws_event(kind: str, payload: bytes, message_type: str = "event") -> bytes:
+    """One message of AWS's event stream: lengths, checksums, string headers, payload."""
+    name = b":event-type" if message_type == "event" else b":exception-type"
+    pairs = [(name, kind.encode()), (b":message-type", message_type.encode())]
+    pairs.append((b":content-type", b"application/json"))
+    headers = b"".join(bytes([len(k)]) + k + b"\x07" + struct.pack(">H", len(v)) + v for k, v in pairs)
+    prelude = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
+    head = prelude + struct.pack(">I", binascii.crc32(prelude)) + headers + payload
+    return head + struct.pack(">I", binascii.crc32(head))
+
+
+class AnthropicServer(Server):
     def __init__(self, replies: Sequence[Answer | Fault]) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.violations: list[str] = []
-        self.hung_up = threading.Event()
-        """Set when a client closed its connection during a `hang` or `drip`."""
-        self.closing = threading.Event()
-        self._replies = iter(replies)
-        self._issued: list[list[dict[str, Any]]] = []
-        self._cache: set[str] = set()
-        self._lock = threading.Lock()
-        self._http = _Server(("127.0.0.1", 0), _Handler)
-        self._http.api = self
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
-
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
-
-    @property
-    def environ(self) -> dict[str, str]:
-        """Variables that lead a client here, past any proxy."""
-        return {"ANTHROPIC_BASE_URL": self.base_url, "ANTHROPIC_API_KEY": KEY, "NO_PROXY": "127.0.0.1"}
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.closing.set()
-        self._http.shutdown()
-        self._http.server_close()
-        if self.violations:
-            # Also when the block raised: the violation is then the likely cause.
-            raise AssertionError("requests that the API refuses:\n" + "\n".join(self.violations)) from error
-
-    def take(self, body: dict[str, Any]) -> tuple[Answer | Fault, list[dict[str, Any]]]:
-        """The next item for a request and, for an answer, its events."""
-        with self._lock:
-            found = faults(body, self._issued)
-            if not found:
-                self.requests.append(body)
-                item = next(self._replies, None)
-                if item is not None:
-                    content = _content(item, len(self.requests))
-                    if isinstance(item, Answer):
-                        self._issued.append(content)
-                    return item, list(_events(item, content, body, self._cache))
-                found = ["no answer is left for this request"]
-            self.violations += [f"request {len(self.requests) + 1}: {one}" for one in found]
-            return Fault(400, "invalid_request_error", "; ".join(found)), []
+        super().__init__(AnthropicDialect(), replies)
 
 
-def _content(item: Answer | Fault, number: int) -> list[dict[str, Any]]:
-    answer = item.answer if isinstance(item, Fault) else item
+def _content(answer: Answer, number: int) -> list[dict[str, Any]]:
     content: list[dict[str, Any]] = []
     if answer.thinking:
         signature = f"sig{number}/{len(answer.thinking)}=="
@@ -129,9 +178,8 @@ def _content(item: Answer | Fault, number: int) -> list[dict[str, Any]]:
 
 
 def _events(
-    item: Answer | Fault, content: Sequence[Mapping[str, Any]], body: Mapping[str, Any], cache: set[str]
+    answer: Answer, content: Sequence[Mapping[str, Any]], body: Mapping[str, Any], cache: set[str]
 ) -> Iterator[dict[str, Any]]:
-    answer = item.answer if isinstance(item, Fault) else item
     usage = {**cached_usage(body, cache), **answer.usage}
     output = usage.pop("output_tokens", len(json.dumps(content)) // 4 + 1)
     message = {
@@ -144,7 +192,7 @@ def _events(
         "stop_sequence": None,
         "usage": {**usage, "output_tokens": 1, "service_tier": "standard"},
     }
-    yield {"type": "message_start", "message": message}
+    yield {"type": "message_start", "message": {**message, **answer.extra}}
     yield {"type": "ping"}
     for index, block in enumerate(content):
         start, deltas = _deltas(block)
@@ -165,107 +213,17 @@ def _deltas(block: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[dict[str,
     match block["type"]:
         case "text":
             return {"type": "text", "text": ""}, [
-                {"type": "text_delta", "text": piece} for piece in _pieces(block["text"])
+                {"type": "text_delta", "text": piece} for piece in pieces(block["text"])
             ]
         case "thinking":
             return {"type": "thinking", "thinking": "", "signature": ""}, [
-                *({"type": "thinking_delta", "thinking": piece} for piece in _pieces(block["thinking"])),
+                *({"type": "thinking_delta", "thinking": piece} for piece in pieces(block["thinking"])),
                 {"type": "signature_delta", "signature": block["signature"]},
             ]
         case "tool_use":
             given = block["input"]
             raw = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
             return {**block, "input": {}, "caller": {"type": "direct"}}, [
-                {"type": "input_json_delta", "partial_json": piece} for piece in ["", *_pieces(raw)]
+                {"type": "input_json_delta", "partial_json": piece} for piece in ["", *pieces(raw)]
             ]
     return block, []
-
-
-def _pieces(text: str, size: int = 7) -> list[str]:
-    return [text[start : start + size] for start in range(0, len(text), size)]
-
-
-class _Server(ThreadingHTTPServer):
-    api: AnthropicServer
-    daemon_threads = True
-
-    def shutdown_request(self, request: Any) -> None:
-        self.close_request(request)  # without the orderly shutdown, which would turn a reset into an end
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
-
-    def do_POST(self) -> None:
-        raw = self.rfile.read(int(self.headers["content-length"]))
-        if self.path != "/v1/messages":
-            return self._refuse(Fault(404, "not_found_error", f"Not found: {self.path}"))
-        if KEY not in (self.headers["x-api-key"], (self.headers["authorization"] or "")[len("Bearer ") :]):
-            return self._refuse(Fault(401, "authentication_error", "invalid x-api-key"))
-        if not self.headers["anthropic-version"]:
-            return self._refuse(Fault(400, "invalid_request_error", "anthropic-version: header is required"))
-        item, events = self.server.api.take(json.loads(raw))
-        if isinstance(item, Answer):
-            return self._stream(events)
-        if item.status != 200:
-            return self._refuse(item)
-        return self._break(item, events)
-
-    def _refuse(self, fault: Fault) -> None:
-        error = {"type": fault.kind, "message": fault.message}
-        body = {"type": "error", "error": error, "request_id": "req_loopback"}
-        data = (fault.page or json.dumps(body)).encode()
-        self.send_response(fault.status)
-        self.send_header("content-type", "text/html" if fault.page else "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.send_header("request-id", "req_loopback")
-        for name, value in fault.headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def _stream(self, events: Sequence[Mapping[str, Any]], *, end: bool = True) -> None:
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream; charset=utf-8")
-        self.send_header("transfer-encoding", "chunked")
-        self.send_header("request-id", "req_loopback")
-        self.end_headers()
-        for event in events:
-            self._send(event)
-        if end:
-            self.wfile.write(b"0\r\n\r\n")
-
-    def _send(self, event: Mapping[str, Any], data: str = "") -> None:
-        text = f"event: {event['type']}\ndata: {data or json.dumps(event, ensure_ascii=False)}\n\n".encode()
-        self.wfile.write(f"{len(text):x}\r\n".encode() + text + b"\r\n")
-
-    def _break(self, fault: Fault, events: Sequence[Mapping[str, Any]]) -> None:
-        if fault.after or fault.then != "reset":
-            self._stream(events[: fault.after], end=fault.then == "end")
-        if fault.then == "error":
-            self._send({"type": "error", "error": {"type": fault.kind, "message": fault.message}})
-            self.wfile.write(b"0\r\n\r\n")
-        elif fault.then == "garbage":
-            self._send({"type": "content_block_delta"}, data='{"type": "content_block_delta", <')
-            self.wfile.write(b"0\r\n\r\n")
-        elif fault.then == "reset":
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.close_connection = True
-        elif fault.then in ("hang", "drip"):
-            self._linger(pings=fault.then == "drip")
-
-    def _linger(self, *, pings: bool) -> None:
-        self.close_connection = True
-        try:
-            while not self.server.api.closing.is_set():
-                if select.select([self.connection], [], [], 0.05)[0] and not self.connection.recv(1):
-                    self.server.api.hung_up.set()
-                    return
-                if pings:
-                    self._send({"type": "ping"})
-        except ConnectionError:
-            self.server.api.hung_up.set()

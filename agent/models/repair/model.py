@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
 
 from agent.errors import ModelError
 from agent.models.repair.turns import Plan, Turn
@@ -29,7 +31,13 @@ class RepairModel:
         self._plan: Plan | None = None
         self._turns = 0
 
-    async def reply(self, system: str, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Reply:
+    async def reply(
+        self,
+        system: str,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpec],
+        schema: Mapping[str, Any] | None = None,
+    ) -> Reply:
         """The next turn of the search. Raises ModelError when the conversation is not one that it leads."""
         import anyio
 
@@ -38,13 +46,13 @@ class RepairModel:
         # A turn may take seconds of computing; the loop's other tasks go on meanwhile.
         turn = await anyio.to_thread.run_sync(self._advance, messages[0].text, messages[-1].tool_results)
         if turn is None:
-            return Reply("The search has ended.", (), Usage(requests=1), 0.0, "end")
+            return Reply("The search has ended.", (), Usage(requests=1), Decimal(0), "end")
         self._turns += 1
         calls = tuple(
             ToolCall(f"repair_{self._turns}_{number}", name, arguments)
             for number, (name, arguments) in enumerate(turn.calls, 1)
         )
-        return Reply(turn.text, calls, Usage(requests=1), 0.0, "tool_use")
+        return Reply(turn.text, calls, Usage(requests=1), Decimal(0), "tool_use")
 
     def _advance(self, brief: str, results: tuple[ToolResult, ...]) -> Turn | None:
         try:

@@ -34,12 +34,12 @@ def test_a_spec_is_read(text: str, spec: ModelSpec) -> None:
     ("text", "says"),
     [
         ("antropic/claude-sonnet-5", "did you mean anthropic?"),
-        ("mistral/large", "known are anthropic, google, local, openai, scripted"),
+        ("mistral/large", "known are anthropic, bedrock, google, local, openai, scripted, vertex"),
         ("claude-sonnet-5", "write anthropic/claude-sonnet-5"),
         ("repair", "write provider/model"),
         ("", "write provider/model"),
         ("anthropic/", "no model is named"),
-        ("anthropic/claude-sonnet-5:huge", "known are off, low, medium, high, max"),
+        ("anthropic/claude-sonnet-5:huge", "known are off, minimal, low, medium, high, max"),
         ("local/magic", "local/repair"),
         ("local/repair:high", "without a thinking level"),
     ],
@@ -71,13 +71,24 @@ def test_a_key_that_no_header_can_hold_is_named_and_not_shown(key: str, no_keys:
     assert SECRET not in str(caught.value)
 
 
-@pytest.mark.parametrize("spec", ["google/gemini-3.5-flash", "openai/gpt-5.5"])
-def test_a_provider_to_come_says_so(spec: str) -> None:
-    with pytest.raises(UsageError, match="not there yet"):
+@pytest.mark.parametrize(
+    ("spec", "variable"), [("google/gemini-3.5-flash", "GEMINI_API_KEY"), ("openai/gpt-5.5", "OPENAI_API_KEY")]
+)
+def test_each_provider_names_its_own_key(spec: str, variable: str, no_keys: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=f"need a key: set {variable}"):
         open_model(spec)
 
 
+def test_a_local_server_needs_no_key(no_keys: pytest.MonkeyPatch) -> None:
+    no_keys.setenv("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1")
+    assert open_model("openai/qwen3:32b").spec == "openai/qwen3:32b"
+    assert parse_spec("openai/qwen3:32b:high") == ModelSpec("openai", "qwen3:32b", "high")
+
+
 def test_the_default_follows_the_key() -> None:
+    assert default_spec({"GEMINI_API_KEY": SECRET})[0].startswith("google/gemini-")
+    assert default_spec({"OPENAI_API_KEY": SECRET})[0].startswith("openai/gpt-")
+    assert default_spec({"OPENAI_API_KEY": SECRET, "ANTHROPIC_API_KEY": SECRET})[0].startswith("anthropic/")
     assert default_spec({"ANTHROPIC_API_KEY": SECRET})[0].startswith("anthropic/claude-")
     assert default_spec({"ANTHROPIC_AUTH_TOKEN": SECRET})[0].startswith("anthropic/claude-")
     for environ in ({}, {"ANTHROPIC_API_KEY": ""}):

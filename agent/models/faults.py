@@ -1,0 +1,110 @@
+"""Why a request to a provider gave no answer, and whether another try may."""
+
+from __future__ import annotations
+
+import math
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+Kind = Literal[
+    "rate_limit",
+    "quota",
+    "overloaded",
+    "server",
+    "timeout",
+    "connection",
+    "broken",
+    "bad_request",
+    "authentication",
+    "permission",
+    "not_found",
+    "too_large",
+    "overflow",
+    "filtered",
+]
+
+TRANSIENT: frozenset[Kind] = frozenset(
+    {"rate_limit", "overloaded", "server", "timeout", "connection", "broken"}
+)
+"""Faults that another try may not meet. `overflow` and `filtered` become replies; the rest end the attempt."""
+
+_BY_STATUS: Mapping[int, Kind] = {
+    400: "bad_request",
+    401: "authentication",
+    402: "quota",
+    403: "permission",
+    404: "not_found",
+    408: "timeout",
+    409: "server",
+    413: "too_large",
+    422: "bad_request",
+    429: "rate_limit",
+    503: "overloaded",
+    504: "timeout",
+    529: "overloaded",
+}
+
+
+class Fault(Exception):
+    """One try that failed. Its text is one printable line; `wait` is what the provider asked for, in seconds."""
+
+    def __init__(self, kind: Kind, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.wait = wait
+
+
+def kind_of(status: int) -> Kind:
+    """What an HTTP status other than 200 says."""
+    return _BY_STATUS.get(status, "server" if status >= 500 else "bad_request")
+
+
+def one_line(said: object, secrets: Sequence[str | None] = ()) -> str:
+    """What a provider said, fit for a message: one line, printable, short, without the key."""
+    text = str(said)  # SDKs hand on whatever JSON value stood there
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "[key]")
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= 300 else text[:299] + "…"
+
+
+def unreachable(error: Exception, host: str, mend: str, secrets: Sequence[str | None] = ()) -> Fault:
+    """No answer came at all, or it broke off: a fault of the connection, or for good of the address."""
+    import httpx2
+
+    chain = causes(error)
+    root = chain[-1]
+    reason = f"no answer from {host}: {one_line(str(root) or type(root).__name__, secrets)}"
+    hopeless = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, ssl.SSLCertVerificationError)
+    if any(isinstance(one, hopeless) for one in chain):
+        return Fault("bad_request", f"{reason} ({mend})")
+    late = any(isinstance(one, httpx2.TimeoutException) for one in chain)
+    return Fault("timeout" if late else "connection", reason)
+
+
+def causes(error: BaseException | None) -> list[BaseException]:
+    """An exception and what it came of, the root last."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return chain
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the provider asks to wait, if it says so in one of the three usual ways."""
+    value = headers.get("retry-after", "")
+    try:
+        if "retry-after-ms" in headers:
+            seconds = float(headers["retry-after-ms"]) / 1000
+        elif value[:1].isalpha():
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        else:
+            seconds = float(value)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds > 0 else None
