@@ -31,6 +31,8 @@ class Settings:
     memory_mb: int = 4096
     cpus: float = 2.0
     models: tuple[str, ...] = ()
+    thinking: str | None = None
+    """For the models that name no level of their own."""
     turns: int = 60
     """Model replies in one attempt."""
     minutes: float = 30.0
@@ -46,7 +48,7 @@ _KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
         "cpus": ("cpus", (int, float)),
     },
     "gate": {"test": ("test", str), "timeout": ("test_timeout", (int, float))},
-    "models": {"ladder": ("models", list)},
+    "models": {"ladder": ("models", list), "thinking": ("thinking", str)},
     "budget": {"turns": ("turns", int), "minutes": ("minutes", (int, float)), "attempts": ("attempts", int)},
 }
 """File key to the setting and its type. What is not here is refused: a key that does nothing would mislead."""

@@ -56,6 +56,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="provider/model; repeated: the next one is tried after a rejection (default: by the keys that are "
         "set, else local/repair, which needs none)",
     )
+    p.add_argument(
+        "--thinking",
+        metavar="LEVEL",
+        help="off, minimal, low, medium, high or max, for models that name no level of their own (NAME:LEVEL)",
+    )
     p.add_argument("--attempts", type=int, metavar="N", help="attempts from a clean state (default: 3)")
     p.add_argument("--turns", type=int, metavar="N", help="model replies in one attempt (default: 60)")
     p.add_argument("--minutes", type=float, metavar="N", help="wall time of all attempts (default: 30)")
@@ -125,13 +130,14 @@ def _task(args: argparse.Namespace, repository: Repository) -> Task:
 
 def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Settings:
     from agent.config import checked
-    from agent.models.registry import default_spec, open_model
+    from agent.models.registry import default_spec, open_model, with_thinking
 
     settings = repository_settings(repository, base)
     given = {
         "test": args.test,
         "image": args.image,
         "models": tuple(args.model) if args.model else None,
+        "thinking": args.thinking,
         "attempts": args.attempts,
         "turns": args.turns,
         "minutes": args.minutes,
@@ -141,6 +147,8 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
         spec, reason = default_spec(os.environ)
         print(f"agent: model {spec}: {reason}", file=sys.stderr)
         settings = replace(settings, models=(spec,))
+    models = tuple(with_thinking(spec, settings.thinking) for spec in settings.models)
+    settings = replace(settings, models=models)
     for spec in settings.models:
         open_model(spec)  # a missing key or file is told before anything is set up
     return settings

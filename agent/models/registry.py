@@ -63,6 +63,16 @@ def parse_spec(text: str) -> ModelSpec:
     return ModelSpec(provider, name, thinking)
 
 
+def with_thinking(spec: str, level: str | None) -> str:
+    """`spec` with a thinking level, where it names none and its model thinks at all."""
+    parsed = parse_spec(spec)
+    if level is None or parsed.thinking or parsed.provider in ("local", "scripted"):
+        return spec
+    if level not in LEVELS:
+        raise UsageError(f"unknown thinking level {level!r}; known are {', '.join(LEVELS)}")
+    return f"{spec.strip()}:{level}"
+
+
 def _unknown_provider(provider: str, slash: str) -> str:
     if not slash:
         for start, real in (("claude", "anthropic"), ("gemini", "google"), ("gpt", "openai")):

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from agent.errors import UsageError
-from agent.models.registry import ModelSpec, default_spec, open_model, parse_spec
+from agent.models.registry import KEYS, ModelSpec, default_spec, open_model, parse_spec, with_thinking
 
 SECRET = "a-key-of-nobody"
 
@@ -53,8 +53,12 @@ def test_a_wrong_spec_names_the_fault_and_the_mend(text: str, says: str) -> None
 
 @pytest.fixture
 def no_keys(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
-    monkeypatch.delenv("ANTHROPIC_AUTH_TOKEN", raising=False)
+    for name in (
+        "OPENAI_BASE_URL",
+        "GOOGLE_GENAI_USE_VERTEXAI",
+        *(name for names in KEYS.values() for name in names),
+    ):
+        monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
 
@@ -72,7 +76,8 @@ def test_a_key_that_no_header_can_hold_is_named_and_not_shown(key: str, no_keys:
 
 
 @pytest.mark.parametrize(
-    ("spec", "variable"), [("google/gemini-3.5-flash", "GEMINI_API_KEY"), ("openai/gpt-5.5", "OPENAI_API_KEY")]
+    ("spec", "variable"),
+    [("google/gemini-3.5-flash", "GEMINI_API_KEY"), ("openai/gpt-5.5", "OPENAI_API_KEY")],
 )
 def test_each_provider_names_its_own_key(spec: str, variable: str, no_keys: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=f"need a key: set {variable}"):
@@ -107,7 +112,7 @@ def test_the_default_is_a_model_that_the_sdk_knows() -> None:
 
 def test_no_sdk_is_loaded_before_a_model_answers(tmp_path: Path) -> None:
     code = (
-        "import sys; from agent.models.registry import open_model; open_model('anthropic/claude-sonnet-5');"
+        "import sys; from agent.models.registry import KEYS, open_model; open_model('anthropic/claude-sonnet-5');"
         "print([m for m in ('anthropic', 'httpx2', 'tenacity') if m in sys.modules])"
     )
     environ = {"ANTHROPIC_API_KEY": SECRET}
@@ -115,3 +120,12 @@ def test_no_sdk_is_loaded_before_a_model_answers(tmp_path: Path) -> None:
         [sys.executable, "-c", code], env=environ, cwd=tmp_path, capture_output=True, text=True
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_thinking_level_for_all_leaves_those_that_have_their_own() -> None:
+    assert with_thinking("openai/gpt-5.5", "high") == "openai/gpt-5.5:high"
+    assert with_thinking("openai/gpt-5.5:low", "high") == "openai/gpt-5.5:low"
+    assert with_thinking("local/repair", "high") == "local/repair"
+    assert with_thinking("openai/gpt-5.5", None) == "openai/gpt-5.5"
+    with pytest.raises(UsageError, match="known are off, minimal"):
+        with_thinking("openai/gpt-5.5", "huge")
