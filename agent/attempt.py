@@ -98,7 +98,8 @@ async def _turns(
             log.append(UserSaid(number, render("cut" if reply.stop == "length" else "nudge")))
             continue
         for call in reply.tool_calls:
-            result = await _call(number, turn, call, toolbox, log, repeats, deadline)
+            cut = reply.stop == "length"
+            result = await _call(number, turn, call, toolbox, log, repeats, deadline, cut=cut)
             if call.name == "submit" and not result.is_error and (result.data or {}).get("submitted"):
                 # Calls after `submit` in the same reply are not run: the work has ended.
                 gave_up = bool(call.arguments.get("give_up"))
@@ -114,10 +115,19 @@ async def _turns(
 
 
 async def _call(
-    number: int, turn: int, made: ToolCall, toolbox: Toolbox, log: EventLog, repeats: Repeats, deadline: float
+    number: int,
+    turn: int,
+    made: ToolCall,
+    toolbox: Toolbox,
+    log: EventLog,
+    repeats: Repeats,
+    deadline: float,
+    *,
+    cut: bool,
 ) -> ToolResult:
     spec = next((spec for spec in toolbox.specs if spec.name == made.name), None)
-    call = mended(made, spec) if spec is not None else made
+    # Of an answer that was cut, an argument that was never begun may be missing: such a call is not set right.
+    call = mended(made, spec) if spec is not None and not cut else made
     summary = next((str(v) for v in call.arguments.values() if isinstance(v, str | int | float)), "")
     log.append(ToolStarted(number, turn, call.id, call.name, summary[:200]))
     started = time.monotonic()

@@ -42,7 +42,7 @@ _STRINGS = {
     for begin, end in ('""', "''", "“”", "‘’", "””")
 }
 _ESCAPE = re.compile(r'\\(?:u[0-9a-fA-F]{4}|.)|"', re.DOTALL)
-_END = re.compile(r"\s*(?:`{3,}|~{3,}|\Z)")
+_END = re.compile(r"(?:[`~]{3,}+\s*+)*+\Z")
 _SKIPPED = re.compile(r'"(?:[^"\\\n]|\\[^\n])*+"?|[\[{]|(?P<close>[\]}])|(?P<fence>`{3,}|~{3,})')
 _FENCED = re.compile(r"(`{3,}|~{3,})(?:[\w.+#-]+(?=\s)|[^\n{\[`]{0,80}\n)?(.*?)(?:\1|\Z)", re.DOTALL)
 _as_text = json.JSONEncoder(sort_keys=True).encode

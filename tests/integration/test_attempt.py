@@ -77,6 +77,12 @@ def test_a_call_beyond_mending_is_answered_and_the_work_goes_on(tmp_path: Path) 
     assert "failed 2 times" in second.text
 
 
+def test_a_call_that_was_cut_is_not_mended(tmp_path: Path) -> None:
+    broken = {"name": "read_file", "arguments": {INVALID_JSON: '{"path": "a.txt"'}}
+    _, log = work(tmp_path, {"tool_calls": [broken], "stop": "length"}, {"tool_calls": [SUBMIT]})
+    assert results(log)[0].is_error and not results(log)[0].mended
+
+
 def test_an_unknown_tool_is_answered_with_the_nearest(tmp_path: Path) -> None:
     _, log = work(tmp_path, {"tool_calls": [{"name": "readfile", "arguments": {}}]}, {"tool_calls": [SUBMIT]})
     assert "did you mean 'read_file'?" in results(log)[0].text

@@ -113,6 +113,7 @@ LOST = {
     "content is cut off, braces after it": '{"path": "x", "content": "a}}',
     "cut off within JSON encoded twice": json.dumps('{"path": "x", "content": "a')[:-1],
     "cut off, then encoded twice": json.dumps('{"path": "x", "content": "a'),
+    "a fence's mark in the middle": '{"path": "x"\n```\n, "content": "y"}',
     "cut off in a number": '{"path": "x", "mode": 64',
     "cut off after a comma": '{"path": "x",',
     "cut off in a key": '{"path": "x", "cont',
