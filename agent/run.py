@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from agent import attempt, events
 from agent.config import Settings
 from agent.errors import AgentError, ModelError
 from agent.events import EventLog, redact
+from agent.models.google_cache import Caches
 from agent.models.registry import open_model, parse_spec, sdk_of, warning
 from agent.prompts import render
 from agent.result import RunEnding, build_result, write_atomically
@@ -72,6 +73,8 @@ class Run:
     publish: Publish
     seed: int = 0
     result: dict[str, Any] | None = None
+    caches: Caches = field(default_factory=Caches)
+    """Gemini's explicit caches: made once, used by all attempts, deleted at the end."""
 
     async def execute(self) -> dict[str, Any]:
         """Take the task to its end and return what result.json holds, which is then also on disk.
@@ -82,7 +85,11 @@ class Run:
         threading.Thread(target=_import_sdks, args=(self.settings.models,), daemon=True).start()
         try:
             with scratch() as folder:
-                ending = await self._steps(Path(folder))
+                try:
+                    ending = await self._steps(Path(folder))
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await self.caches.close()
         except SetupFailed as error:
             for line in error.log.splitlines():
                 self._note(line)

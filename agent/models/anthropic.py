@@ -135,6 +135,9 @@ class AnthropicApi:
     def _secrets(self) -> list[str | None]:
         names = ("api_key", "auth_token", "access_token", "aws_secret_key", "aws_session_token")
         found = [getattr(self._client, name, None) for name in names]
+        found.append(
+            getattr(getattr(self._client, "credentials", None), "token", None)
+        )  # Vertex AI's, of this hour
         return [one for one in found if isinstance(one, str)]
 
 

@@ -102,7 +102,7 @@ class VertexDialect(AnthropicDialect):
 
     def faults(self, body: Mapping[str, Any], issued: Sequence[Any]) -> list[str]:
         rest = {key: value for key, value in body.items() if key != "anthropic_version"}
-        if body.get("anthropic_version") != "vertex-2023-10-16":
+        if not body.get("anthropic_version"):
             return ["anthropic_version: Field required"]
         return faults(rest, issued)
 
