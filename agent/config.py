@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -54,11 +55,20 @@ _KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
 """File key to the setting and its type. What is not here is refused: a key that does nothing would mislead."""
 
 
+_WEEK = 7 * 24 * 3600
+_RANGES = (
+    ("test_timeout", "gate.timeout", 1, _WEEK, "1 to 604800 seconds"),
+    ("memory_mb", "sandbox.memory", 64, 1 << 20, '"64m" to "1024g"'),
+    ("cpus", "sandbox.cpus", 0.1, 1024, "0.1 to 1024"),
+)
+"""Setting, its key, and what may be asked for; below it no suite runs, above it is a slip of the pen."""
+
+
 def from_toml(text: str, where: str, settings: Settings | None = None) -> Settings:
     """`settings` with what an agent.toml sets. Raises UsageError that names the key and the nearest known one."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{where}: not valid TOML: {error}") from error
     return _apply(data, where, settings or Settings())
 
@@ -67,24 +77,28 @@ def from_pyproject(text: str, settings: Settings | None = None) -> Settings:
     """The same for the [tool.agent] table of a pyproject.toml; a broken pyproject is the repository's own affair."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return settings or Settings()
-    return _apply(
-        data.get("tool", {}).get("agent", {}), "pyproject.toml [tool.agent]", settings or Settings()
-    )
+    tool = data.get("tool")
+    table = tool.get("agent", {}) if isinstance(tool, dict) else {}
+    if not isinstance(table, dict):
+        raise UsageError(f"pyproject.toml: tool.agent must be a table, not {_shown(table)}")
+    return _apply(table, "pyproject.toml [tool.agent]", settings or Settings())
 
 
 def _apply(data: Mapping[str, Any], where: str, settings: Settings) -> Settings:
     changes: dict[str, Any] = {}
     for section, table in data.items():
-        if section not in _KEYS or not isinstance(table, dict):
+        if section not in _KEYS:
             raise UsageError(f"{where}: unknown section [{section}]{_nearest(section, _KEYS)}")
+        if not isinstance(table, dict):
+            raise UsageError(f"{where}: {section} must be a table, [{section}], not {_shown(table)}")
         for key, value in table.items():
             if key not in _KEYS[section]:
                 raise UsageError(f"{where}: unknown key {section}.{key}{_nearest(key, _KEYS[section])}")
             name, kind = _KEYS[section][key]
             if not isinstance(value, kind) or isinstance(value, bool):
-                raise UsageError(f"{where}: {section}.{key} has the wrong type: {value!r}")
+                raise UsageError(f"{where}: {section}.{key} has the wrong type: {_shown(value)}")
             changes[name] = _value(name, value, where, f"{section}.{key}")
     return checked(replace(settings, **changes), where)
 
@@ -95,23 +109,48 @@ def _value(name: str, value: Any, where: str, key: str) -> Any:
             raise UsageError(f"{where}: {key} must be a list of strings")
         return tuple(value)
     if name == "memory_mb" and isinstance(value, str):
-        number, unit = value[:-1], value[-1:].lower()
-        if not number.isdigit() or unit not in ("m", "g"):
-            raise UsageError(f'{where}: {key} must be a size such as "512m" or "4g", not {value!r}')
-        return int(number) * (1024 if unit == "g" else 1)
+        size = re.fullmatch(r"([0-9]{1,40})([mMgG])", value)
+        if size is None:
+            raise UsageError(f'{where}: {key} must be a size such as "512m" or "4g", not {_shown(value)}')
+        return int(size[1]) * (1024 if size[2] in "gG" else 1)
     return value
 
 
 def checked(settings: Settings, where: str) -> Settings:
     """`settings` unchanged, or UsageError for a value that can't work."""
-    for name in ("turns", "minutes", "attempts", "test_timeout", "memory_mb", "cpus"):
+    for name in ("turns", "attempts"):
         if not (0 < getattr(settings, name) < math.inf):
-            raise UsageError(f"{where}: {name} must be a number above 0, not {getattr(settings, name)}")
+            raise UsageError(
+                f"{where}: {name} must be a number above 0, not {_shown(getattr(settings, name))}"
+            )
+    if not 0 < settings.minutes <= _WEEK / 60:
+        raise UsageError(
+            f"{where}: minutes must be a number above 0, at most {_WEEK // 60}, not {_shown(settings.minutes)}"
+        )
+    for name, key, least, most, said in _RANGES:
+        unit = "m" if name == "memory_mb" else ""
+        if not least <= getattr(settings, name) <= most:
+            raise UsageError(
+                f"{where}: {key} must be from {said}, not {_shown(getattr(settings, name))}{unit}"
+            )
+    if settings.image is not None and not re.fullmatch(r"[A-Za-z0-9][!-~]*", settings.image):
+        raise UsageError(
+            f"{where}: image must be the name of an image, such as python:3.12, not {_shown(settings.image)}"
+        )
     try:
         suite_command(settings.test, "/tmp/report.xml")  # noqa: S108 (a path inside the sandbox)
     except NotASuite as error:
         raise UsageError(f"{where}: {error}") from error
     return settings
+
+
+def _shown(value: Any) -> str:
+    """A value for one line of a message."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an int of thousands of digits, written in hexadecimal
+        return "what it is"
+    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _nearest(word: str, known: Mapping[str, Any]) -> str:

@@ -290,8 +290,11 @@ def read_events(path: Path) -> Iterator[tuple[Mapping[str, Any], Event]]:
             continue
         try:
             data = json.loads(line)
-            yield data, decode(data)
-        except (ValueError, KeyError, TypeError) as error:
+            if not isinstance(data, dict):
+                raise ValueError("no JSON object")
+            event = decode(data)
+        except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
             if number == len(lines):
                 return
             raise UsageError(f"{path}, line {number}: not an event of this agent: {error}") from error
+        yield data, event

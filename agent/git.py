@@ -8,12 +8,16 @@ not its index, its working tree, its refs, nor its objects. The three that must 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
+import signal
 import subprocess
 import tarfile
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -28,9 +32,17 @@ TIMEOUT = 300.0
 MAX_BLOB = 64 * 1024 * 1024
 """Bytes of a blob that is read into memory."""
 
+MAX_UNPACKED = 256 * 1024 * 1024
+"""Bytes of all files that a patch makes or changes. A binary patch of some KB can unpack to gigabytes, and so can one
+that copies."""
+
+APPLY_MEMORY = 4 * MAX_UNPACKED
+"""Bytes that `git apply` may allocate: it holds what it unpacks up to three times over."""
+
 MTIME = 1_000_000_000
 """Time stamp of every file in a tar: the same tree gives the same bytes (zip knows no year before 1980)."""
 
+REGULAR = "100644"
 GITLINK = "160000"
 SYMLINK = "120000"
 EXECUTABLE = "100755"
@@ -43,6 +55,14 @@ class PatchError(UsageError):
     """The patch does not apply; the text says so with git's reason."""
 
 
+class BlobTooLarge(EnvironmentFault):
+    """A file is longer than what is read into memory: a patch's fault when the patch made it so."""
+
+    def __init__(self, sha: str, size: int, limit: int) -> None:
+        super().__init__(f"blob {sha} has {size} bytes; the limit is {limit}")
+        self.sha, self.size, self.limit = sha, size, limit
+
+
 class Repository:
     """A user's repository, to read and to build trees upon. A context manager: new objects go when it ends.
 
@@ -51,8 +71,19 @@ class Repository:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()
-        if not self.path.is_dir():
+        if not str(path):
+            raise UsageError("the repository's path is empty: name a git repository")
+        try:
+            self.path = Path(path).absolute()
+        except OSError:
+            raise UsageError("the current folder is gone: change to one that is there") from None
+        try:
+            there = self.path.is_dir()
+        except OSError as error:
+            raise UsageError(
+                f"{_printable(str(path))[:200]}: {error.strerror}: name a git repository"
+            ) from None
+        if not there:
             raise UsageError(f"{self.path} is not a directory: name a git repository")
         if "\n" in str(self.path):
             raise UsageError(f"{_printable(str(self.path))}: the path holds a line break; rename the folder")
@@ -105,6 +136,9 @@ class Repository:
         done = self._theirs(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}"])
         commit = done.stdout.decode("ascii", "replace").strip()
         if done.returncode or not commit:
+            any_commit = self._theirs(["rev-list", "--all", "--max-count=1"])
+            if not any_commit.returncode and not any_commit.stdout.strip():
+                raise UsageError(f"{self.path} has no commit yet: commit something first")
             raise UsageError(
                 f"{_printable(rev)!r} is not a commit of {self.path}: name a branch, tag or commit id"
             )
@@ -138,12 +172,13 @@ class Repository:
         return found
 
     def blob(self, sha: str, limit: int = MAX_BLOB) -> bytes:
-        """A blob's bytes. Raises EnvironmentFault when it is missing, not a blob, or longer than `limit`."""
+        """A blob's bytes. Raises BlobTooLarge when there are more than `limit`, EnvironmentFault when it is missing
+        or not a blob."""
         with self._lock:
             stream, size = self._request(sha)
             if size > limit:
                 self._drop_batch()
-                raise EnvironmentFault(f"blob {sha} has {size} bytes; the limit is {limit}")
+                raise BlobTooLarge(sha, size, limit)
             data = stream.read(size)
             stream.read(1)
         return data
@@ -168,15 +203,35 @@ class Repository:
     def apply(self, tree: str, patch: bytes) -> str:
         """The tree with `patch` applied exactly: no fuzz, no three-way merge, no partial result.
 
-        Raises PatchError with git's reason, also for a patch without any change.
+        Raises PatchError with git's reason, also for a patch without any change, and for one that unpacks to more
+        than MAX_UNPACKED.
         """
         if not patch.strip():
             raise PatchError("the patch is empty")
         with self._index(tree) as index:
-            done = self._run(["apply", "--cached", "--whitespace=nowarn", "-"], patch, index=index)
+            command = ["apply", "--cached", "--whitespace=nowarn", "-"]
+            done = self._run(command, patch, index=index, memory=APPLY_MEMORY)
+            if done.returncode and b"ut of memory" in done.stderr:
+                raise PatchError(
+                    f"a binary patch unpacks to more than {APPLY_MEMORY} bytes of memory; the limit for its files is "
+                    f"{MAX_UNPACKED}"
+                )
             if done.returncode:
-                raise PatchError(_reason(done.stderr))
-            return self._git(["write-tree"], index=index).decode().strip()
+                raise PatchError(_without_flags(_reason(done.stderr)))
+            made = self._git(["write-tree"], index=index).decode().strip()
+        if (size := self._new_bytes(tree, made)) > MAX_UNPACKED:
+            raise PatchError(f"the patch unpacks to {size} bytes; the limit is {MAX_UNPACKED}")
+        return made
+
+    def _new_bytes(self, before: str, after: str) -> int:
+        """Bytes of the files that one tree has and another has not, or has fewer copies of, whatever their names."""
+        old, new = (
+            Counter(sha for mode, sha in self.files(tree).values() if mode != GITLINK)
+            for tree in (before, after)
+        )
+        asked = "".join(f"{sha}\n" for sha in (new - old).elements()).encode()
+        sizes = self._git(["cat-file", "--batch-check=%(objectsize)"], asked).splitlines() if asked else []
+        return sum(int(size) for size in sizes if size.isdigit())
 
     def diff(self, tree_a: str, tree_b: str, paths: Iterable[str] = ()) -> bytes:
         """The patch from one tree to another; `apply` takes it back exactly. `paths` narrows it."""
@@ -294,16 +349,22 @@ class Repository:
         return _call(["git", *harmless, *command], data, self.path, environment)
 
     def _run(
-        self, command: list[str], data: bytes = b"", index: Path | None = None, at: Path | None = None
+        self,
+        command: list[str],
+        data: bytes = b"",
+        index: Path | None = None,
+        at: Path | None = None,
+        memory: int | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         environment = self._environment()
         if at is None:
             environment["GIT_DIR"] = str(self._own / "repo")
         if index is not None:
             environment["GIT_INDEX_FILE"] = str(index)
-        return _call(
-            ["git", "-c", "core.attributesFile=/dev/null", *command], data, at or self._own, environment
-        )
+        line = ["git", "-c", "core.attributesFile=/dev/null", *command]
+        if memory is not None:  # of what it allocates; packs that it maps do not count
+            line = ["/bin/sh", "-c", f'ulimit -d {memory >> 10} 2>/dev/null; exec "$@"', "sh", *line]
+        return _call(line, data, at or self._own, environment)
 
     def _git(
         self, command: list[str], data: bytes = b"", index: Path | None = None, at: Path | None = None
@@ -322,15 +383,18 @@ class Repository:
         if self._batch is None:
             environment = {**self._environment(), "GIT_DIR": str(self._own / "repo")}
             pipe = subprocess.PIPE
-            self._batch = subprocess.Popen(
-                ["git", "cat-file", "--batch"],
-                stdin=pipe,
-                stdout=pipe,
-                stderr=subprocess.DEVNULL,
-                cwd=self._own,
-                env=environment,
-                start_new_session=True,
-            )
+            try:
+                self._batch = subprocess.Popen(
+                    ["git", "cat-file", "--batch"],
+                    stdin=pipe,
+                    stdout=pipe,
+                    stderr=subprocess.DEVNULL,
+                    cwd=self._own,
+                    env=environment,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise _not_run(error, self._own) from None
         stdin, stdout = self._batch.stdin, self._batch.stdout
         assert stdin is not None and stdout is not None
         try:
@@ -372,21 +436,40 @@ class _Index:
 def _call(
     command: list[str], data: bytes, cwd: Path, environment: dict[str, str]
 ) -> subprocess.CompletedProcess[bytes]:
+    pipe = subprocess.PIPE
     try:
-        return subprocess.run(
+        process = subprocess.Popen(
             command,
-            input=data,
-            capture_output=True,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
             cwd=cwd,
             env=environment,
-            timeout=TIMEOUT,
-            check=False,
             start_new_session=True,  # Ctrl-C on a terminal is ours to obey, in good order
         )
-    except FileNotFoundError:
-        raise EnvironmentFault("git is not installed: install git 2.32 or newer") from None
-    except subprocess.TimeoutExpired:
-        raise EnvironmentFault(f"git took longer than {TIMEOUT:.0f} s: {' '.join(command[:6])}") from None
+    except OSError as error:
+        raise _not_run(error, cwd) from None
+    with process:
+        try:
+            out, err = process.communicate(data, timeout=TIMEOUT)
+        except BaseException as error:
+            # It must write nothing any more where we are about to clean up.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            raise EnvironmentFault(f"git took longer than {TIMEOUT:.0f} s: {' '.join(command[:6])}") from None
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def _not_run(error: OSError, cwd: Path) -> EnvironmentFault:
+    """Why git could not be started: it, or the folder that it was to run in, is not there."""
+    if not cwd.is_dir():
+        return EnvironmentFault(f"{_printable(str(cwd))} is gone: it was removed while it was in use")
+    if isinstance(error, FileNotFoundError):
+        return EnvironmentFault("git is not installed: install git 2.32 or newer")
+    return EnvironmentFault(f"git cannot be run in {_printable(str(cwd))}: {error.strerror or error}")
 
 
 def _checked(path: str) -> str:
@@ -419,6 +502,11 @@ def _c_quoted(path: str) -> bytes:
 
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _without_flags(reason: str) -> str:
+    """A reason without git's advice to use flags, which nobody can give here."""
+    return re.sub(r"""\s*\([^()]*["'`\s]--?[a-z][^()]*\)""", "", reason)
 
 
 def _reason(stderr: bytes) -> str:

@@ -21,7 +21,7 @@ from agent.text import printable
 Event = Mapping[str, Any]
 
 PLAIN_WIDTH = 160
-"""Columns where no terminal says its own."""
+"""Columns of what is only passed by (what was told, said and done) where no terminal says its own."""
 MAX_ROWS = 40
 MAX_EVIDENCE_LINES = 12
 MAX_TEXT = 4000
@@ -32,14 +32,17 @@ _ESCAPE = re.compile(
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # colours, cursor
     r"|\x1b[ -/]*[0-~]?"
 )
+_PASSING = ("attempt_started", "user_said", "model_replied", "tool_started", "tool_returned")
+"""Events whose lines are the start of longer texts. The other ones tell faults and evidence: these are never cut."""
 _QUIET = ("attempt_started", "user_said", "run_ended")
 """Events that a follower of the run need not see: another one, or the final text, says the same."""
 
 
 def clean(text: str) -> str:
     """One line without escapes, control and format characters, and lone surrogates."""
+    more = "…" if len(text) > MAX_TEXT else ""
     text = " ".join(_ESCAPE.sub("", text[:MAX_TEXT]).split())
-    return "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    return "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Cs")) + more
 
 
 def cut(text: str, width: int) -> str:
@@ -55,13 +58,41 @@ def cut(text: str, width: int) -> str:
     return kept + "…"
 
 
+def wrapped(text: str, width: int | None, indent: str = "") -> list[str]:
+    """`text` in lines of at most `width` columns, broken at spaces where it has them; the further ones indented.
+
+    One line, whatever its length, where there is no width: in a file or a pipe nothing is cut or broken.
+    """
+    lines, rest = [], text
+    while width is not None and rest.strip() and sum(map(_columns, rest)) > width:
+        used = fits = 0
+        while (used := used + _columns(rest[fits])) <= width:
+            fits += 1
+        space = rest.rfind(" ", len(indent) + 1, fits + 1)
+        end = space if space > 0 else max(fits, len(indent) + 1)
+        lines.append(rest[:end])
+        rest = indent + rest[end:].lstrip(" ")
+    return [*lines, rest] if rest.strip() or not lines else lines
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """Columns of the terminal that a stream writes to, or None where it is none."""
+    try:
+        return (os.get_terminal_size(stream.fileno()).columns or 80) if stream.isatty() else None
+    except (OSError, ValueError):
+        return None
+
+
 def _columns(c: str) -> int:
     return 0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
 
 
-def event_lines(event: Event, *, full: bool = False) -> list[str]:
-    """What one event says, in lines; `full` adds whole texts, indented."""
-    lines = [cut(line, PLAIN_WIDTH) for line in _lines(event)]
+def event_lines(event: Event, *, full: bool = False, width: int | None = None) -> list[str]:
+    """What one event says, in lines of a terminal's `width` if there is one; `full` adds whole texts, indented."""
+    if event["type"] in _PASSING:
+        lines = [cut(line, width or PLAIN_WIDTH) for line in _lines(event)]
+    else:
+        lines = [part for line in _lines(event) for part in wrapped(line, width, "    ")]
     if full:
         lines += ["    " + printable(line) for text in _texts(event) for line in text.split("\n")]
     return lines
@@ -146,20 +177,23 @@ def _texts(event: Event) -> Iterator[str]:
             yield verdict_table(event["verdict"])
 
 
-def verdict_table(data: Mapping[str, Any]) -> str:
-    """The red and green of a verdict, or of the last one in a run's result: tests, then checks with evidence."""
+def verdict_table(data: Mapping[str, Any], width: int | None = None) -> str:
+    """The red and green of a verdict, or of the last one in a run's result: tests, then checks with evidence.
+
+    Lines are wrapped to a terminal's `width`; without one they are as long as they are.
+    """
     if "attempts" not in data:
-        return "\n".join([*_test_rows(data), *_check_rows(data["checks"])])
+        return "\n".join([*_test_rows(data), *_check_rows(data["checks"], width)])
     lines: list[str] = []
     for number, attempt in enumerate(data["attempts"], 1):
         verdict = attempt["verdict"]
         said = (
             f"{clean(attempt['ended'])}: {clean(attempt['summary'])}" if verdict is None else _word(verdict)
         )
-        lines.append(cut(f"attempt {number}, {clean(attempt['model'])}: {said}".rstrip(": "), PLAIN_WIDTH))
+        lines += wrapped(f"attempt {number}, {clean(attempt['model'])}: {said}".rstrip(": "), width, "  ")
     judged = [attempt["verdict"] for attempt in data["attempts"] if attempt["verdict"] is not None]
     if judged:
-        lines += ["", *_test_rows(judged[-1]), *_check_rows(judged[-1]["checks"])]
+        lines += ["", *_test_rows(judged[-1]), *_check_rows(judged[-1]["checks"], width)]
     return "\n".join(lines)
 
 
@@ -181,14 +215,17 @@ def _test_rows(verdict: Mapping[str, Any]) -> Iterator[str]:
         yield f"unchanged: {counts}"
 
 
-def _check_rows(checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    width = max((len(clean(check["name"])) for check in checks), default=0)
+def _check_rows(checks: Sequence[Mapping[str, Any]], width: int | None) -> Iterator[str]:
+    names = max((len(clean(check["name"])) for check in checks), default=0)
     for check in checks:
         evidence = [clean(line) for line in check["evidence"].splitlines() if line.strip()] or [""]
         mark = "ok  " if check["passed"] else "FAIL"
-        yield cut(f"{mark}  {clean(check['name']):<{width}}  {evidence[0]}".rstrip(), PLAIN_WIDTH)
+        yield from wrapped(
+            f"{mark}  {clean(check['name']):<{names}}  {evidence[0]}".rstrip(), width, "      "
+        )
         if not check["passed"]:
-            yield from (cut(f"      {line}", PLAIN_WIDTH) for line in evidence[1:MAX_EVIDENCE_LINES])
+            for line in evidence[1:MAX_EVIDENCE_LINES]:
+                yield from wrapped(f"      {line}", width, "        ")
             if len(evidence) > MAX_EVIDENCE_LINES:
                 yield f"      … and {len(evidence) - MAX_EVIDENCE_LINES} more lines"
 
@@ -229,7 +266,8 @@ class View:
     def show(self, event: Event) -> None:
         with self._lock:
             self._status.take(event)
-            lines = [cut(line, self._width()) for line in _lines(event)] if self._worth_a_line(event) else []
+            width = self._width() if self._live else terminal_width(self._stream)
+            lines = event_lines(event, width=width) if self._worth_a_line(event) else []
             if self._live:
                 self._write("".join(f"\r\x1b[K{line}\n" for line in lines) + self._status_line())
             else:
@@ -253,12 +291,7 @@ class View:
         return "\r\x1b[K" + cut(self._status.line(), self._width() - 1)
 
     def _width(self) -> int:
-        if not self._live:
-            return PLAIN_WIDTH
-        try:
-            return os.get_terminal_size(self._stream.fileno()).columns or PLAIN_WIDTH
-        except OSError:
-            return 80
+        return terminal_width(self._stream) or 80
 
     def _write(self, text: str) -> None:
         try:

@@ -63,9 +63,11 @@ async def container(
 
     `command` is PID 1's child and bounds the container's life: when it ends, the engine removes the container.
     `volumes` maps a volume's name to (path, "ro" or "rw"). `directories` is a tar unpacked into the root before
-    the start. Raises SandboxError when the engine refuses; docker.errors.APIError 409 when the name is taken.
+    the start. An engine that has fewer CPUs than the limit gives what it has. Raises SandboxError when the engine
+    refuses; docker.errors.APIError 409 when the name is taken.
     """
     api = engine.api
+    cpus = await affordable_cpus(engine, limits)
     config = api.create_host_config(
         auto_remove=True,
         init=True,
@@ -77,7 +79,7 @@ async def container(
         mem_limit=limits.memory_mb << 20,
         memswap_limit=limits.memory_mb << 20,
         pids_limit=limits.pids,
-        nano_cpus=int(limits.cpus * 1e9),
+        nano_cpus=int(cpus * 1e9),
         shm_size=64 << 20,
         tmpfs=dict(tmpfs or {}),
         binds={volume: {"bind": path, "mode": mode} for volume, (path, mode) in (volumes or {}).items()},
@@ -113,6 +115,11 @@ async def container(
             # by name: when cancelled, the engine may have created it without our having its id
             with anyio.CancelScope(shield=True):
                 await remove(engine, name)
+
+
+async def affordable_cpus(engine: Engine, limits: Limits) -> float:
+    """The limit's CPUs, or all of the engine's where those are fewer: asking for more than it has is an error to it."""
+    return min(limits.cpus, await engine.cpus() or limits.cpus)
 
 
 class _NameTaken(Exception):

@@ -333,6 +333,11 @@ class _Tox:
             for line, match in zip(lines, conditional, strict=True)
             if not match or "test" in match[1]
         ]
+        lines = [re.split(r"\s#", line)[0].strip() for line in lines]
+        project = [
+            re.fullmatch(r"(?:(?:-e|--editable)[ =]?\s*)?(?:file:)?(?:\./?)?\[([^\]]*)\]", line)
+            for line in lines
+        ]
         included = [re.fullmatch(r"(?:-r|--requirement[ =])\s*(\S+)", line) for line in lines]
         split = re.compile(r"[,\s]+")
         return cls(
@@ -340,7 +345,7 @@ class _Tox:
             tuple(str(PurePosixPath(match[1])) for match in included if match),
             tuple(
                 name
-                for line in values("extras")
+                for line in [*values("extras"), *(match[1] for match in project if match)]
                 for name in split.split(line)
                 if re.fullmatch(r"[\w.-]+", name)
             ),

@@ -19,7 +19,7 @@ import anyio
 import anyio.to_thread
 
 from sandboxes import inside
-from sandboxes.containers import AGENT, TOOLBOX, TOOLS, agent_tmpfs, container, new_name
+from sandboxes.containers import AGENT, TOOLBOX, TOOLS, affordable_cpus, agent_tmpfs, container, new_name
 from sandboxes.engine import Engine, ExecStream
 from sandboxes.errors import SandboxDied, SandboxError
 from sandboxes.types import Completed, Environment, Limits
@@ -32,6 +32,7 @@ SHELL = f"""for shell in /bin/bash /usr/bin/bash /usr/local/bin/bash /bin/sh; do
 [ -x $shell ] && exec $shell "$@"
 done
 exec {BUSYBOX} sh "$@\""""
+KILLED = 128 + 9
 LONGEST_ARGUMENT = 100_000  # Linux takes 131,071 bytes
 
 
@@ -40,6 +41,7 @@ class Docker:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._log: Callable[[str], None] | None = None
 
     @classmethod
     async def connect(cls) -> Docker:
@@ -65,6 +67,7 @@ class Docker:
 
         from sandboxes.environment import prepare
 
+        self._log = log
         try:
             return await prepare(
                 self.engine, tree_tar, image=image, setup=setup, tools_dir=tools_dir, log=log
@@ -78,6 +81,12 @@ class Docker:
     ) -> AsyncIterator[Sandbox]:
         """A fresh sandbox, removed when the block ends, also by an error or a cancellation."""
         limits = limits or Limits()
+        cpus = await affordable_cpus(self.engine, limits)
+        if cpus < limits.cpus and self._log is not None:
+            self._log(
+                f"the Docker engine has {cpus:g} CPUs, so sandboxes get these instead of {limits.cpus:g}"
+            )
+            self._log = None  # once
         variables = {
             "PATH": environment.path,
             "HOME": "/home/agent",
@@ -240,7 +249,7 @@ class Sandbox:
     ) -> tuple[bytes, int, str]:
         """Run a Python program of ours in the toolbox's Python, `source` being its stdin.
 
-        Returns (stdout up to `limit` bytes, exit code, first line of stderr).
+        Returns (stdout up to `limit` bytes, exit code, first line of stderr). Raises SandboxDied.
         """
         out, error = bytearray(), bytearray()
         async with (
@@ -256,12 +265,28 @@ class Sandbox:
                 kept += data[: max(0, (limit if kind == 1 else 4096) - len(kept))]
             tasks.cancel_scope.cancel()  # it may have ended without reading all
         code = await self._exit_code(exec_id)
+        if code == KILLED and await self._ended():
+            raise SandboxDied("the sandbox ended while files were moved into it or out of it")
         return bytes(out), code, error.decode("utf-8", "replace").partition("\n")[0]
 
     async def _unpack(self, tar: BinaryIO, into: str, *generated: str) -> None:
         _, code, error = await self.program(inside.source("put_tree"), [into, *generated], tar, 0)
         if code != 0:
             raise SandboxError(f"could not unpack into {into} in the sandbox: {error or f'exit code {code}'}")
+
+    async def _ended(self) -> bool:
+        """Whether the container is gone, or goes within a second: the engine tells of its processes first."""
+        from docker.errors import NotFound
+
+        for _ in range(20):
+            try:
+                state = (await self._engine.call(self._engine.api.inspect_container, self.id))["State"]
+            except NotFound:
+                return True
+            if not state["Running"]:
+                return True
+            await anyio.sleep(0.05)
+        return False
 
     async def _exit_code(self, exec_id: str) -> int:
         """Wait for the command's end. Raises SandboxDied if the container went with it."""

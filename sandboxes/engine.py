@@ -37,6 +37,7 @@ class Engine:
         self.api = api
         self.address = address
         self._tls = tls
+        self._cpus: int | None = None
 
     @classmethod
     async def connect(cls) -> Engine:
@@ -52,6 +53,17 @@ class Engine:
             return await anyio.to_thread.run_sync(partial(function, *args, **kwargs))
         except (requests.ConnectionError, requests.Timeout) as error:
             raise EngineUnavailable(_why_unreachable(error)) from error
+
+    async def cpus(self) -> int | None:
+        """How many CPUs the engine has; None when it does not say."""
+        from docker.errors import APIError
+
+        if self._cpus is None:
+            try:
+                self._cpus = int((await self.call(self.api.info)).get("NCPU") or 0)
+            except APIError:
+                self._cpus = 0
+        return self._cpus or None
 
     async def exec_create(
         self,
@@ -185,6 +197,11 @@ def _connect() -> Engine:
         settings = kwargs_from_env()
         tls: TLSConfig | None = settings.get("tls")
         address = settings.get("base_url") or _context_address() or "unix:///var/run/docker.sock"
+        if not _is_address(address):
+            raise EngineUnavailable(
+                f"{address} is no address of a Docker engine: set DOCKER_HOST to one such as "
+                "unix:///var/run/docker.sock or tcp://127.0.0.1:2375"
+            )
         if urlsplit(address).scheme not in ("unix", "tcp", "http", "https"):
             raise EngineUnavailable(
                 f"cannot use the Docker engine at {address}: only unix:// and tcp:// addresses are supported; "
@@ -192,9 +209,19 @@ def _connect() -> Engine:
                 "and set DOCKER_HOST=unix:///tmp/docker.sock"
             )
         api = APIClient(base_url=address, version="auto", tls=tls or False, timeout=120, max_pool_size=40)
-    except (DockerException, TLSParameterError) as error:
+    except (DockerException, TLSParameterError, OSError, ValueError) as error:
         raise EngineUnavailable(_why_unreachable(error)) from error
     return Engine(api, address, _ssl_context(tls) if tls else None)
+
+
+def _is_address(address: str) -> bool:
+    """Whether an address can be read at all: with a port that is a number in range, and a host where one is due."""
+    try:
+        target = urlsplit(address)
+        _ = target.port  # raises ValueError for what is no port
+    except ValueError:
+        return False
+    return bool(target.hostname) or target.scheme not in ("tcp", "http", "https")
 
 
 def _context_address() -> str | None:

@@ -113,10 +113,15 @@ def _pip_files() -> list[Path]:
     chosen = os.environ.get("PIP_CONFIG_FILE")
     if chosen == os.devnull:
         return []
-    home = Path.home()
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
-    files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), home / ".pip" / "pip.conf"]
-    files += [home / "Library" / "Application Support" / "pip" / "pip.conf", config / "pip" / "pip.conf"]
+    files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf")]
+    try:
+        home: Path | None = Path.home()
+    except RuntimeError:
+        home = None  # a user without a name, as containers have them, and without HOME
+    if home is not None:
+        files += [home / ".pip" / "pip.conf", home / "Library" / "Application Support" / "pip" / "pip.conf"]
+    if config := os.environ.get("XDG_CONFIG_HOME") or (home and home / ".config"):
+        files.append(Path(config) / "pip" / "pip.conf")
     files += [Path(sys.prefix) / "pip.conf", *([Path(chosen)] if chosen else [])]
     return [file for file in files if file.is_file()]
 

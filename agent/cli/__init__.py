@@ -2,64 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
-import io
+import atexit
 import os
 import sys
-import traceback
-from collections.abc import Sequence
-from pathlib import Path
 
-from agent.cli import doctor, fix, gate, models, runs
-from agent.errors import AgentError
-from agent.text import printable
-
-EPILOG = """exit codes: 0 accepted · 1 not accepted · 2 usage · 3 environment · 4 a limit · 5 model or provider
-            6 needs review · 130 interrupted"""
-
-
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="agent",
-        description="A coding agent whose patches carry proof.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (fix, gate, runs, models, doctor):
-        module.add(commands)
-    return top
+TYPE_CHECKING = False  # typing's own takes its time, and Ctrl-C may come at any
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. A fault that the user can mend is one line on stderr."""
-    _usable_streams()
-    args = parser().parse_args(argv)
+    """Run one command and return its exit code; Ctrl-C is one line, also while the program is still loaded."""
     try:
-        code: int = args.run(args)
-        return code
-    except AgentError as error:
-        print(f"agent: {printable(str(error))}", file=sys.stderr)
-        return error.exit_code
+        from agent.cli.dispatch import run
+
+        return run(argv)
     except KeyboardInterrupt:
-        print("agent: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader of our output is gone (`agent runs | head`); nothing is left to say to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception:
-        # A fault of ours must not look like a verdict, which exit code 1 is.
-        traceback.print_exc()
-        return 3
-
-
-def _usable_streams() -> None:
-    """Standard streams that take any text, also where they are closed or not UTF-8."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (for the life of the process)
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+        if sys.stderr is not None:
+            try:  # noqa: SIM105 (contextlib would have to be loaded for it)
+                print("agent: interrupted", file=sys.stderr, flush=True)
+            except (OSError, ValueError):
+                pass
+        # Not by way of Python's own end: where the interrupt fell into code that Python had as text (the making of a
+        # dataclass), that kills the process with SIGINT, whatever exit code was asked for.
+        atexit._run_exitfuncs()
+        os._exit(130)

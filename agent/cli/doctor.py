@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shutil
 import subprocess
+import tempfile
 
+from agent.cli.streams import print_result
 from agent.text import printable
 from sandboxes.types import Finding
+
+LEAST_ROOM = 1 << 20
+"""Bytes that a run's log takes at least."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,11 +28,13 @@ def main(args: argparse.Namespace) -> int:
 
     findings = run_async(diagnose)
     findings += [_git(), _model(), _runs(), _temporary()]
+    lines = []
     for finding in findings:
-        print(printable(f"{'ok     ' if finding.ok else 'MISSING'}  {finding.name}: {finding.detail}"))
+        lines.append(f"{'ok     ' if finding.ok else 'MISSING'}  {finding.name}: {finding.detail}")
         if not finding.ok and finding.mend:
-            print(printable(f"         {finding.mend}"))
-    return 0 if all(finding.ok for finding in findings) else 3
+            lines.append(f"         {finding.mend}")
+    code = 0 if all(finding.ok for finding in findings) else 3
+    return print_result(printable("\n".join(lines)), code)
 
 
 def _git() -> Finding:
@@ -51,20 +59,34 @@ def _model() -> Finding:
 
 def _runs() -> Finding:
     from agent.config import home
+    from agent.errors import UsageError
 
-    folder = home() / "runs"
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    ok = there.is_dir() and os.access(there, os.W_OK)
-    return Finding(
-        "runs", ok, f"kept in {folder}", "" if ok else "set AGENT_HOME to a folder that can be written"
-    )
+    mend = "set AGENT_HOME to a folder that can be written"
+    try:
+        folder = home() / "runs"
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(bytes(LEAST_ROOM))
+    except UsageError as error:
+        text, _, mend = str(error).partition("; ")
+        return Finding("runs", False, text, mend)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            mend = "free some space there, or set AGENT_HOME to a folder on another disk"
+        return Finding("runs", False, f"can't be kept in {folder}: {error.strerror}", mend)
+    return Finding("runs", True, f"kept in {folder}")
 
 
 def _temporary() -> Finding:
     """Temporary folders that killed runs left: removed here."""
     from agent.scratch import stale
 
-    folders = stale()
+    try:
+        folders = stale()
+    except OSError as error:  # Python found no folder at all
+        return Finding(
+            "temporary files", False, error.strerror or str(error), "set TMPDIR to one that can be written"
+        )
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     kept = [str(folder) for folder in folders if folder.exists()]

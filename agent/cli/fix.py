@@ -20,6 +20,7 @@ from agent.cli.inputs import (
     repository_settings,
     test_ids,
 )
+from agent.cli.streams import OutputLost, lost_code, print_result, tell
 from agent.errors import AgentError
 from agent.text import printable
 from agent.types import Task
@@ -86,7 +87,8 @@ def main(args: argparse.Namespace) -> int:
     from agent.result import exit_code
     from agent.run import Publish, Run
 
-    with Repository(Path(args.repo)) as repository:
+    stream = _Stream()
+    with Repository(args.repo) as repository:
         task = _task(args, repository)
         settings = _settings(args, repository, task.base)
         publish = Publish(check_output(args.output) if args.output is not None else None, args.branch)
@@ -95,7 +97,7 @@ def main(args: argparse.Namespace) -> int:
         run_id, folder = new_run()
         log = EventLog(folder / "events.jsonl", secret_values(os.environ))
         if args.stream_json:
-            log.listeners.append(_Stream().show)
+            log.listeners.append(stream.show)
         with open_view(sys.stderr) as view:
             log.listeners.append(view.show)
             run = Run(run_id, task, settings, log, folder, repository, publish)
@@ -106,11 +108,12 @@ def main(args: argparse.Namespace) -> int:
                 if run.result is None:
                     raise
                 result = run.result
+    code = exit_code(result)
+    if args.stream_json:
+        return lost_code(code) if stream.lost else code
     if args.json:
-        print(json.dumps(result, indent=2))
-    elif not args.stream_json:
-        print(_report(result, folder))
-    return exit_code(result)
+        return print_result(json.dumps(result, indent=2), code, for_programs=True)
+    return print_result(_report(result, folder), code)
 
 
 def _task(args: argparse.Namespace, repository: Repository) -> Task:
@@ -155,20 +158,18 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
 
 
 class _Stream:
-    """Events on stdout, one JSON a line, until the reader goes away: the run and its log go on."""
+    """Events on stdout, one JSON a line, as long as that takes them: the run and its log go on without."""
 
-    def __init__(self) -> None:
-        self._gone = False
+    lost = False
 
     def show(self, event: Mapping[str, Any]) -> None:
-        if self._gone:
+        if self.lost:
             return
         try:
             print(json.dumps(event), flush=True)
-        except OSError:
-            self._gone = True
-            # What stdout still holds would be a second fault at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OutputLost as lost:
+            self.lost = True
+            tell(f"could not write the events to stdout: {lost}; the run goes on")
 
 
 def _started(run: Run, repository: Repository) -> None:
@@ -201,10 +202,10 @@ def _started(run: Run, repository: Repository) -> None:
 
 def _report(result: Mapping[str, Any], folder: Path) -> str:
     """The last words of a run, for a person."""
-    from agent.progress import verdict_table
+    from agent.progress import terminal_width, verdict_table
 
     cost = result["cost_usd"]
-    lines = [verdict_table(dict(result)), ""]
+    lines = [verdict_table(dict(result), terminal_width(sys.stdout)), ""]
     lines.append(f"{result['status']}" + (f": {result['error']}" if result["error"] else ""))
     lines.append(
         f"cost: {'unknown' if cost is None else f'{cost:.4f} USD'}   run: {result['run_id']}   {folder}"

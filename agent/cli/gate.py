@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.cli.inputs import new_run_id, read_file, read_test_patch, repository_settings, test_ids
-from agent.errors import EnvironmentFault
+from agent.cli.streams import print_result
+from agent.errors import EnvironmentFault, UsageError
 from agent.types import Verdict
 
 if TYPE_CHECKING:
@@ -40,11 +41,11 @@ def main(args: argparse.Namespace) -> int:
     from agent.config import checked
     from agent.gate import verdict_json
     from agent.git import Repository
-    from agent.progress import verdict_table
+    from agent.progress import terminal_width, verdict_table
     from agent.result import EXIT_CODES
     from agent.text import printable
 
-    with Repository(Path(args.repo)) as repository:
+    with Repository(args.repo) as repository:
         base = repository.resolve(args.base)
         settings = repository_settings(repository, base)
         given = {"test": args.test, "image": args.image}
@@ -52,16 +53,19 @@ def main(args: argparse.Namespace) -> int:
             replace(settings, **{k: v for k, v in given.items() if v is not None}), "command line"
         )
         patch = read_file(args.patch, "--patch")
-        test_patch = read_test_patch(args.test_patch, repository, base) if args.test_patch else None
+        test_patch = None
+        if args.test_patch is not None:
+            test_patch = read_test_patch(args.test_patch, repository, base)
+        if not patch.strip():
+            raise UsageError(f"--patch {args.patch}: the file is empty; name a patch to judge")
         verdict = run_async(
             _judge, repository, base, settings, patch, test_ids(args.fail_to_pass), test_patch
         )
+    data, code = verdict_json(verdict), EXIT_CODES[verdict.status]
     if args.json:
-        print(json.dumps(verdict_json(verdict), indent=2))
-    else:
-        print(printable(verdict_table(verdict_json(verdict))))
-        print(verdict.status)
-    return EXIT_CODES[verdict.status]
+        return print_result(json.dumps(data, indent=2), code, for_programs=True)
+    table = verdict_table(data, terminal_width(sys.stdout))
+    return print_result(f"{printable(table)}\n{verdict.status}", code)
 
 
 async def _judge(

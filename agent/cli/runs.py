@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.errors import AgentError, UsageError
+from agent.errors import UsageError
 from agent.text import printable
 from agent.types import issue_title
 
@@ -26,36 +28,37 @@ def runs(args: argparse.Namespace) -> int:
     for folder in _folders():
         try:
             row = _row(folder)
-        except (AgentError, OSError):
-            row = {
-                "run_id": folder.name,
-                "status": "unreadable",
-                "attempts": 0,
-                "cost_usd": None,
-                "repo": "",
-                "title": "",
-            }
-        if args.json:
-            print(json.dumps(row))
-        else:
-            cost = "?" if row["cost_usd"] is None else f"{row['cost_usd']:.4f}"
-            print(
-                printable(
-                    f"{row['run_id']}  {row['status']:<14} {row['attempts']} attempts  {cost:>8} USD  "
-                    f"{row['repo']}  {row['title']}"
-                )
-            )
+            line = _line(row)  # which also shows that the fields are what they should be
+        except Exception:  # a log that was cut, or that another program wrote, hides no other run
+            row = {**_UNREADABLE, "run_id": folder.name}
+            line = _line(row)
+        print(json.dumps(row) if args.json else line)
     return 0
+
+
+_UNREADABLE = {"run_id": "", "status": "unreadable", "attempts": 0, "cost_usd": None, "repo": "", "title": ""}
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    cost = "?" if row["cost_usd"] is None else f"{row['cost_usd']:.4f}"
+    return printable(
+        f"{row['run_id']}  {row['status']:<14} {row['attempts']} attempts  {cost:>8} USD  {row['repo']}  {row['title']}"
+    ).replace("\n", " ")
 
 
 def show(args: argparse.Namespace) -> int:
     from agent.events import read_events
-    from agent.progress import event_lines
+    from agent.progress import event_lines, terminal_width
 
-    folder = _find(args.run_id)
-    for data, _ in read_events(folder / "events.jsonl"):
-        for line in event_lines(data, full=args.full):
-            print(printable(line))
+    path = _find(args.run_id) / "events.jsonl"
+    width = terminal_width(sys.stdout)
+    for data, _ in read_events(path):
+        try:
+            lines = event_lines(data, full=args.full, width=width)
+        except Exception as error:  # fields of other types than ours
+            what = f"{data['type']} of number {data.get('n')}"
+            raise UsageError(f"{path}: the event {what} is not one of this agent: {error!r}") from error
+        print(printable("\n".join(lines)))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Running async work so that Ctrl-C and SIGTERM end it in good order."""
+"""Running async work so that Ctrl-C, SIGTERM and SIGHUP end it in good order."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import anyio
 
 T = TypeVar("T")
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_async(function: Callable[..., Awaitable[T]], *args: object) -> T:
-    """`function(*args)` to its end. The first SIGINT or SIGTERM cancels it, so that sandboxes are removed.
+    """`function(*args)` to its end. The first of SIGNALS cancels it, so that sandboxes are removed; SIGHUP does
+    not where it is ignored, as by nohup.
 
     Raises KeyboardInterrupt after such a cancellation. A second signal is obeyed at once: clean-up that hangs
     must not hold the user, and `agent doctor` finds what it left.
@@ -26,13 +27,15 @@ def run_async(function: Callable[..., Awaitable[T]], *args: object) -> T:
         task = asyncio.current_task()
         assert task is not None
         loop = asyncio.get_running_loop()
+        ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        obeyed = [number for number in SIGNALS if not (ignored and number == signal.SIGHUP)]
 
         def cancel() -> None:
             task.cancel()
-            for again in SIGNALS:
+            for again in obeyed:
                 loop.add_signal_handler(again, os._exit, 130)
 
-        for number in SIGNALS:
+        for number in obeyed:
             loop.add_signal_handler(number, cancel)
         try:
             return await function(*args)

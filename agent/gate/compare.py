@@ -250,9 +250,3 @@ def required_passes(baseline: Outcomes, before: Outcomes, hidden: Set[str], repl
         and (not replaced or is_passed(before, test))
     ]
     return ids + [test for test in before if file_of(test) in hidden and is_passed(before, test)]
-
-
-def counts(run: SuiteRun) -> str:
-    """ "3 passed, 1 failed"."""
-    outcomes = [outcome.outcome for outcome in run.outcomes.values()]
-    return ", ".join(f"{outcomes.count(name)} {name}" for name in sorted(set(outcomes))) or "no tests"

@@ -9,6 +9,9 @@ The trees of a judgement, each run in a sandbox of its own:
     changed   the patched tree whole, where the patch changes tests or test configuration that the base had: it can
               excuse tests that must fail after the fix, and then a person must look
 
+What looks green is then tried: tests that fail are run again to tell flaky ones from broken ones; tests that are made
+to fail must fail; the fix must hold where no runner watches; a patch's own test must notice when the fix is spoilt.
+
 Hidden tests stay out of the evidence, which models get to read; their ids and outcomes are in the verdict's
 `before` and `after`, which models do not.
 """
@@ -17,40 +20,30 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.to_thread
 
-from agent.errors import EnvironmentFault, UsageError
-from agent.gate import compare
+from agent.errors import UsageError
+from agent.gate import compare, flakes, scan, trials
 from agent.gate.compare import Outcomes, Red, Secret
 from agent.gate.policy import MAX_PATCH, changes, examine
-from agent.gate.suites import SuiteRun, file_of, run_suite
-from agent.git import Entry, PatchError, Repository
+from agent.gate.runner import Baseline, Runner, last_lines, named_outcomes
+from agent.gate.suites import SuiteRun, counts, file_of
+from agent.git import EXECUTABLE, REGULAR, BlobTooLarge, Entry, PatchError, Repository
 from agent.types import Check, Verdict
-from sandboxes.errors import SandboxError
 from tools.suite import TestOutcome
 
 if TYPE_CHECKING:
     from sandboxes.docker import Docker
     from sandboxes.types import Environment, Limits
 
+MAX_SOURCE = 8 * 1024 * 1024
+"""Bytes of a file that is read as source."""
 MAX_HUNKS = 4000
 """Characters of the hunks shown for review."""
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """The suite's run on the base commit."""
-
-    run: SuiteRun
-
-    @property
-    def outcomes(self) -> dict[str, str]:
-        """Outcome per test id."""
-        return _named_outcomes(self.run.outcomes)
 
 
 async def take_baseline(
@@ -66,7 +59,7 @@ async def take_baseline(
     limits: Limits | None = None,
 ) -> Baseline:
     """Run the suite on the base commit. Raises EnvironmentFault when that shows no passing test."""
-    runner = _Runner(docker, repository, environment, test_command, timeout, run_id, log, limits)
+    runner = Runner(docker, repository, environment, test_command, timeout, run_id, log, limits)
     return await runner.baseline(base)
 
 
@@ -93,8 +86,8 @@ async def judge(
     reject a patch) and UsageError for a test patch that does not apply.
     """
     started = time.monotonic()
-    runner = _Runner(docker, repository, environment, test_command, timeout, run_id, log, limits)
-    judgement = _Judgement(runner, base, tuple(fail_to_pass))
+    runner = Runner(docker, repository, environment, test_command, timeout, run_id, log, limits)
+    judgement = Judgement(runner, base, tuple(fail_to_pass))
     with contextlib.suppress(_Ended):
         await judgement.make(patch, test_patch, baseline)
     failed = [check.name for check in judgement.checks if not check.passed]
@@ -104,8 +97,8 @@ async def judge(
         checks=tuple(judgement.checks),
         needs_review=green and bool(failed),
         fail_to_pass=judgement.shown if green else (),
-        before=_named_outcomes(judgement.before),
-        after=_named_outcomes(judgement.after),
+        before=named_outcomes(judgement.before),
+        after=named_outcomes(judgement.after),
         seconds=round(time.monotonic() - started, 3),
     )
 
@@ -114,54 +107,10 @@ class _Ended(Exception):
     """A check failed, and what follows cannot be asked."""
 
 
-@dataclass(frozen=True)
-class _Runner:
-    """Runs the suite on trees of one repository."""
-
-    docker: Docker
-    repository: Repository
-    environment: Environment
-    test_command: str
-    timeout: float
-    run_id: str
-    log: Callable[[str], None]
-    limits: Limits | None
-
-    async def run(
-        self, what: str, tree: str, files: Sequence[str] = (), *, baseline: SuiteRun | None = None
-    ) -> SuiteRun:
-        self.log(f"running {f'{len(files)} test files' if files else 'the suite'} on {what}")
-        try:
-            return await run_suite(
-                self.docker,
-                self.repository,
-                self.environment,
-                tree,
-                self.test_command,
-                files=files,
-                # Code that hangs need not use up a limit made for the slowest of suites.
-                timeout=min(self.timeout, max(60.0, 10 * baseline.seconds)) if baseline else self.timeout,
-                run_id=self.run_id,
-                limits=self.limits,
-            )
-        except SandboxError as error:
-            raise EnvironmentFault(f"the sandbox failed during a run of the suite: {error}") from error
-
-    async def baseline(self, base: str) -> Baseline:
-        run = await self.run("the base commit", self.repository.tree_of(base))
-        if not run.problem and any(outcome.outcome == "passed" for outcome in run.outcomes.values()):
-            return Baseline(run)
-        reason = run.problem or f"no test passes ({compare.counts(run)})"
-        raise EnvironmentFault(
-            f"the suite is of no use on the base commit: {reason}; mend the set-up or give another command "
-            f"than `{self.test_command}` with --test\n{_last_lines(run)}".rstrip()
-        )
-
-
-class _Judgement:
+class Judgement:
     """One patch on its way through the checks, in their order."""
 
-    def __init__(self, runner: _Runner, base: str, named: tuple[str, ...]) -> None:
+    def __init__(self, runner: Runner, base: str, named: tuple[str, ...]) -> None:
         self.runner = runner
         self.repository = runner.repository
         self.base_commit = base
@@ -172,6 +121,9 @@ class _Judgement:
         self.before: Outcomes = {}
         self.after: Outcomes = {}
         self.shown: tuple[str, ...] = ()
+        self.flaky: Mapping[str, str] = {}
+        self.excused: set[str] = set()
+        self.suspicions: list[str] = []
 
     def check(self, name: str, passed: bool, evidence: str, *, go_on: bool = False) -> None:
         self.checks.append(Check(name, passed, evidence))
@@ -181,13 +133,22 @@ class _Judgement:
     async def make(self, patch: bytes, test_patch: bytes | None, baseline: Baseline | None) -> None:
         await anyio.to_thread.run_sync(self._take, patch, test_patch)
         self.baseline = (baseline or await self.runner.baseline(self.base_commit)).run
-        self.check("baseline", True, f"on the base commit: {compare.counts(self.baseline)}")
+        self.check("baseline", True, f"on the base commit: {counts(self.baseline)}")
         self.prefix = _prefix(self.baseline.files, self.base_files)
         self.secret = Secret(self._ids(self.hidden), frozenset(self.baseline.outcomes))
         red = await self._red()
         self.check("red", not red.fault, red.evidence)
+        back = {path: self.base_files.get(path) for path in self.intake.set_aside}
+        self.after_tree = self.repository.with_files(self.patched, {**back, **self.hidden})
+        await anyio.to_thread.run_sync(self._scan, red)
+        await self._green_first(red)
         await self._run_after()
         await self._judge_after(red)
+        if all(check.passed for check in self.checks):
+            await trials.try_it(self, red)
+        reasons = self._review()
+        if reasons and all(check.passed for check in self.checks):
+            self.check("review", False, reasons, go_on=True)
 
     def _take(self, patch: bytes, test_patch: bytes | None) -> None:
         """Make the trees and take the patch apart, or refuse it."""
@@ -227,7 +188,7 @@ class _Judgement:
             for path in self.hidden
             if not intake.paths.is_module(path)
         )
-        tree = self.repository.with_files(self.base, laid)
+        tree = self.before_tree = self.repository.with_files(self.base, laid)
         named = {file_of(name) for name in self.named} - self.baseline.files
         files = sorted(self._modules(laid) | named)
         seen, runs = await self._seen("the base with the tests that show the fault", tree, files, whole=whole)
@@ -249,18 +210,22 @@ class _Judgement:
 
     async def _run_after(self) -> None:
         """Run the patched product with the tests that the gate stands by, and see whether the run can be believed."""
-        back = {path: self.base_files.get(path) for path in self.intake.set_aside}
-        tree = self.repository.with_files(self.patched, {**back, **self.hidden})
         watched = (
             self._modules(self.intake.additive) | self._modules(self.hidden) | set(map(file_of, self.named))
         )
-        self.after, runs = await self._seen("the patched tree", tree, sorted(watched), whole=True)
+        self.after, runs = await self._seen("the patched tree", self.after_tree, sorted(watched), whole=True)
+        if any(run.problem and run.exit_code is not None for run in runs):
+            # It may have been the machine's fault; the code's own crash comes again.
+            self.runner.log(f"the run gave no report ({runs[-1].problem}); once more")
+            self.after, runs = await self._seen(
+                "the patched tree", self.after_tree, sorted(watched), whole=True
+            )
         faults = [fault for run in runs if (fault := self._doubt(run))]
         if faults:
             # The output may quote hidden tests.
-            lines = "" if self.hidden else "\n" + _last_lines(runs[-1])
+            lines = "" if self.hidden else "\n" + last_lines(runs[-1])
             self.check("runner", False, "; ".join(faults) + lines)
-        self.check("runner", True, f"exit code, report and output agree: {compare.counts(runs[0])}")
+        self.check("runner", True, f"exit code, report and output agree: {counts(runs[0])}")
 
     def _doubt(self, run: SuiteRun) -> str:
         """Why a run of patched code is not to be believed; what the baseline shows as well is the suite's habit."""
@@ -280,6 +245,8 @@ class _Judgement:
         # Where the patch's changed tests were to show the fault, it is their version that must pass.
         theirs = set() if self.named or self.hidden else modules
         bad = [test for test in compare.not_green(red, base, after, own) if file_of(test) not in theirs]
+        if not bad:
+            kept = await self._without_flakes(kept)
         # Only tests that the patch itself changes can be excused, and only if its version of them passes.
         config = any(not intake.paths.is_module(path) for path in intake.set_aside)
         excusable = {test for test in kept.failing if config or file_of(test) in modules}
@@ -297,9 +264,8 @@ class _Judgement:
             if any(self._doubt(run) for run in runs):
                 bad = bad or sorted(files)
         failing = [test for test in kept.failing if test not in excused]
+        self.excused = excused
         self._say_after(red, bad, {**after, **changed}, kept, failing)
-        if intake.set_aside and all(check.passed for check in self.checks):
-            self.check("review", False, self._review(excused), go_on=True)
 
     def _say_after(
         self, red: Red, bad: Sequence[str], seen: Outcomes, kept: compare.Kept, failing: Sequence[str]
@@ -310,9 +276,9 @@ class _Judgement:
         good = f"{shown} tests that failed without the fix pass with it" if shown else "the new tests pass"
         self.check("green", not bad, f"with the fix:\n{told(bad, seen)}" if bad else good, go_on=True)
         still = f"{kept.required - len(kept.failing)} of {kept.required} tests that passed before still pass"
-        self.check(
-            "pass_to_pass", not failing, "\n".join([still, told(failing, self.after)]).strip(), go_on=True
-        )
+        flaky = "".join(f"\nflaky: {self.secret.name(test)} {how}" for test, how in self.flaky.items())
+        said = "\n".join([still, told(failing, self.after)]).strip() + flaky
+        self.check("pass_to_pass", not failing, said, go_on=True)
         lost = compare.unloaded(self.after) - compare.unloaded(self.baseline.outcomes)
         unloaded = f"\ncannot be loaded:\n{told(sorted(lost), self.after)}" if lost else ""
         gone = f"{len(kept.vanished)} tests are gone:\n{told(kept.vanished, self.after)}{unloaded}"
@@ -320,18 +286,74 @@ class _Judgement:
         skipped = told(kept.skipped, self.after) or "no test is newly skipped or expected to fail"
         self.check("newly_skipped", not kept.skipped, skipped, go_on=True)
 
-    def _review(self, excused: set[str]) -> str:
-        """What a person must look at: the reasons, and the hunks that were judged without."""
-        lines = [f"{path}: {reason}" for path, reason in self.intake.set_aside.items()]
-        if excused:
-            lines.append(
-                f"fail in the base's version, and pass or are left out in the patch's: {', '.join(sorted(excused))}"
-            )
-        hunks = self.repository.diff(self.base, self.patched, self.intake.set_aside).decode(
-            "utf-8", "replace"
+    async def _green_first(self, red: Red) -> None:
+        """Run only the tests that show the fix: most patches that fail do so here, without waiting for the suite."""
+        theirs = set() if self.named or self.hidden else self._modules(self.intake.set_aside)
+        ids = [test for test in red.ids if file_of(test) not in theirs]
+        if not ids or red.files:
+            return
+        files = sorted(set(map(file_of, ids)))
+        run = await self.runner.run("the patched tree", self.after_tree, files, baseline=self.baseline)
+        bad = [test for test in ids if not compare.is_passed(run.outcomes, test)]
+        if bad and not run.problem:
+            self.after = run.outcomes
+            self.shown = red.ids
+            self.check("green", False, f"with the fix:\n{self.secret.told(bad, run.outcomes)}")
+
+    async def _without_flakes(self, kept: compare.Kept) -> compare.Kept:
+        """`kept` without the tests that fail now and then, with or without the fix."""
+        doubtful = [*kept.failing, *kept.vanished, *kept.skipped]
+        if not doubtful:
+            return kept
+        self.runner.log(f"{len(doubtful)} tests no longer pass; running them again")
+
+        def alone(what: str, tree: str) -> flakes.Alone:
+            return lambda files: self.runner.run(what, tree, files, baseline=self.baseline)
+
+        classes = await flakes.classify(
+            doubtful,
+            alone("the patched tree, again", self.after_tree),
+            alone("the base, again", self.before_tree),
+            lambda: self.runner.run("the patched tree, again", self.after_tree, baseline=self.baseline),
+            lambda: self.runner.run("the base, again", self.before_tree, baseline=self.baseline),
         )
-        cut = f"\n[{len(hunks) - MAX_HUNKS} characters more]" if len(hunks) > MAX_HUNKS else ""
-        return "\n".join([*lines, hunks[:MAX_HUNKS] + cut])
+        self.flaky = classes.flaky
+        return compare.Kept(
+            kept.required,
+            *(
+                tuple(test for test in tests if test not in classes.flaky)
+                for tests in (kept.failing, kept.vanished, kept.skipped)
+            ),
+        )
+
+    def _scan(self, red: Red) -> None:
+        """Read what the patch adds for signs that it deceives the tests."""
+        changes = [
+            scan.Change(path, self.text(self.base_files.get(path)), self.text(self.patched_files[path]) or "")
+            for path in self.intake.product
+            if path in self.patched_files
+        ]
+        shown = {file_of(test) for test in red.ids} | set(red.files) | {file_of(name) for name in red.names}
+        findings = scan.scan(changes, {file: self.source(file) or "" for file in shown})
+        sure = [finding for finding in findings if finding.certain]
+        self.suspicions = [_found(finding) for finding in findings if not finding.certain]
+        told = "\n".join(map(_found, sure[:20])) or "nothing in the patch senses or deceives the tests"
+        self.check("scan", not sure, told)
+
+    def _review(self) -> str:
+        """What a person must look at, if anything: the reasons, and the hunks that were judged without."""
+        lines = [f"{path}: {reason}" for path, reason in self.intake.set_aside.items()]
+        if self.excused:
+            listed = ", ".join(sorted(self.excused))
+            lines.append(f"fail in the base's version, and pass or are left out in the patch's: {listed}")
+        lines += self.suspicions
+        if self.intake.set_aside:
+            hunks = self.repository.diff(self.base, self.patched, self.intake.set_aside).decode(
+                "utf-8", "replace"
+            )
+            cut = f"\n[{len(hunks) - MAX_HUNKS} characters more]" if len(hunks) > MAX_HUNKS else ""
+            lines.append(hunks[:MAX_HUNKS] + cut)
+        return "\n".join(lines)
 
     # ---- helpers
 
@@ -345,6 +367,22 @@ class _Judgement:
         if missing and not any(run.problem for run in runs):
             runs.append(await self.runner.run(what, tree, missing, baseline=self.baseline))
         return {test: outcome for run in runs for test, outcome in run.outcomes.items()}, runs
+
+    def path(self, file: str) -> str:
+        """A file of a test id as the repository has it."""
+        return self.prefix + file
+
+    def source(self, file: str) -> str | None:
+        """The text of a test file in the tree after the fix."""
+        return self.text(self.repository.files(self.after_tree).get(self.path(file)))
+
+    def text(self, entry: Entry | None) -> str | None:
+        if entry is None or entry[0] not in (REGULAR, EXECUTABLE):
+            return None
+        try:
+            return self.repository.blob(entry[1], MAX_SOURCE).decode("utf-8", "surrogateescape")
+        except BlobTooLarge:
+            return None  # no source that anybody wrote
 
     def _ids(self, files: Iterable[str]) -> frozenset[str]:
         """Files of the repository as they stand in test ids."""
@@ -367,9 +405,5 @@ def _prefix(tested: Iterable[str], files: Iterable[str]) -> str:
     return ""
 
 
-def _named_outcomes(outcomes: Outcomes) -> dict[str, str]:
-    return {test: outcome.outcome for test, outcome in outcomes.items()}
-
-
-def _last_lines(run: SuiteRun, most: int = 15) -> str:
-    return "\n".join(run.tail.strip().splitlines()[-most:])
+def _found(finding: scan.Finding) -> str:
+    return f"{finding.path}:{finding.line}: {finding.reason}: {finding.text}"

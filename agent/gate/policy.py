@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from agent.gate import additive, paths
 from agent.gate.paths import Paths
-from agent.git import GITLINK, SYMLINK, Entry, Repository
+from agent.git import GITLINK, SYMLINK, BlobTooLarge, Entry, Repository
 
 MAX_PATCH = 8 * 1024 * 1024
 """Bytes of a patch. A fix is far smaller; what is larger hides something or is generated."""
@@ -88,7 +88,10 @@ class _Examination:
         for path, entry in changed.items():
             old = self.before.get(path)
             if path not in self.hidden:
-                self._sort(path, old, entry)
+                try:
+                    self._sort(path, old, entry)
+                except BlobTooLarge as large:
+                    self.refused.append(f"{path}: it has {large.size} bytes; the limit is {large.limit}")
             elif old and self.hidden[path]:
                 # The gate's version is what is judged, but a patch may not take away what that one keeps.
                 self._note_lost(path, old, entry, additive.find_tests(self._text(self.hidden[path])))

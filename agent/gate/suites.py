@@ -76,6 +76,12 @@ class SuiteRun:
         return int(counts.get("passed", 0)) + int(counts.get("xpassed", 0))
 
 
+def counts(run: SuiteRun) -> str:
+    """ "3 passed, 1 failed"."""
+    outcomes = [outcome.outcome for outcome in run.outcomes.values()]
+    return ", ".join(f"{outcomes.count(name)} {name}" for name in sorted(set(outcomes))) or "no tests"
+
+
 def file_of(test: str) -> str:
     return test.partition("::")[0]
 

@@ -222,3 +222,65 @@ def test_a_terminal_without_unicode_or_without_stderr_changes_no_verdict(tmp_pat
     shell = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command(*line)]
     closed = subprocess.run(shell, capture_output=True, text=True, env=environment(tmp_path), cwd=tmp_path)
     assert closed.returncode == 0, closed.stdout
+
+
+PATCH = """\
+--- a/calc.py
++++ b/calc.py
+@@ -2,5 +2,5 @@
+     if value < low:
+         return low
+     if value > high:
+-        return low
++        return high
+     return value
+"""
+BROKEN_STREAMS = [
+    ('"$@" | true; exit ${PIPESTATUS[0]}', "broken pipe"),
+    ('"$@" > /dev/full', "no space left"),
+    ('"$@" >&-', "it is closed"),
+    ('"$@" > /dev/full 2> /dev/full', None),
+]
+
+
+def by_shell(folder, line, *args):
+    words = ["bash", "-c", line, "bash", *command(*args)]
+    return subprocess.run(
+        words, capture_output=True, text=True, env=environment(folder), cwd=folder, timeout=900
+    )
+
+
+@pytest.mark.parametrize(("line", "says"), BROKEN_STREAMS)
+def test_streams_that_break_change_no_verdict(tmp_path, line, says):
+    make_project(tmp_path)
+    (tmp_path / "fix.diff").write_text(PATCH)
+    gate = ["gate", "--repo", "repo", "--patch", "fix.diff", "--fail-to-pass", ABOVE]
+    done = by_shell(tmp_path, line, *gate)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    told = [text for text in done.stderr.splitlines() if text.startswith("agent: could not write")]
+    assert told == ([f"agent: could not write the result to stdout: {says}"] if says else [])
+
+
+def test_a_run_whose_reader_leaves_ends_with_its_own_exit_code(tmp_path):
+    make_project(tmp_path)
+    model = script(tmp_path, [[FIX], [SUBMIT]])
+    fix = ["fix", "--repo", "repo", "--issue", "issue.md", "--model", model, "--fail-to-pass", ABOVE]
+    done = by_shell(tmp_path, '"$@" | true; exit ${PIPESTATUS[0]}', *fix)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_who_asked_for_json_and_got_none_sees_no_success(tmp_path):
+    make_project(tmp_path)
+    (tmp_path / "fix.diff").write_text(PATCH)
+    gate = ["gate", "--repo", "repo", "--patch", "fix.diff", "--fail-to-pass", ABOVE, "--json"]
+    done = by_shell(tmp_path, '"$@" > /dev/full', *gate)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == "agent: could not write the result to stdout: no space left"
+    model = script(tmp_path, [[FIX], [SUBMIT]])
+    fix = ["fix", "--repo", "repo", "--issue", "issue.md", "--model", model, "--fail-to-pass", ABOVE]
+    done = by_shell(tmp_path, '"$@" > /dev/full', *fix, "--stream-json")
+    assert done.returncode == 3
+    assert done.stderr.count("agent: could not write the events to stdout: no space left") == 1
+    (run,) = (tmp_path / "home" / "runs").iterdir()
+    assert json.loads((run / "result.json").read_text())["status"] == "accepted"

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from agent.errors import EnvironmentFault, UsageError
-from agent.gate import Baseline, judge, take_baseline
+from agent.gate import Baseline, judge, scan, take_baseline
 from agent.git import Repository
 from agent.run import TOOLS
 from agent.types import Verdict
@@ -177,8 +177,8 @@ def failed(verdict: Verdict) -> dict[str, str]:
 
 # ---- accepted
 
-ALL_CHECKS = ["applies", "policy", "tests_kept", "baseline", "red", "runner", "green", "pass_to_pass"]
-ALL_CHECKS += ["vanished", "newly_skipped"]
+ALL_CHECKS = {"applies", "policy", "tests_kept", "baseline", "red", "scan", "runner", "green", "pass_to_pass"}
+ALL_CHECKS |= {"vanished", "newly_skipped", "forgery", "unwatched", "adequate"}
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ ALL_CHECKS += ["vanished", "newly_skipped"]
 def test_a_true_fix_with_its_own_test_is_accepted(gate: Gate, tests: Files) -> None:
     verdict = gate.judge({"calc.py": FIXED, **tests})
     assert (verdict.accepted, verdict.needs_review, failed(verdict)) == (True, False, {})
-    assert [check.name for check in verdict.checks] == ALL_CHECKS
+    assert {check.name for check in verdict.checks} == ALL_CHECKS
     (shown,) = verdict.fail_to_pass
     assert (verdict.before[shown], verdict.after[shown]) == ("failed", "passed")
 
@@ -281,8 +281,29 @@ def pytest_runtest_makereport(item, call):
     report.outcome = "passed"
     report.longrepr = None
 """
-SKIPS = FIXED.replace("    return sum", "    __import__('pytest').skip('no')\n    return sum")
 NOOP = CALC + "\n\nUNUSED = 1\n"
+FORGED_OUTCOME = (
+    NOOP
+    + """
+import sys
+
+_make = sys.modules["_pytest.runner"].TestReport.from_item_and_call
+
+
+def _made(item, call):
+    report = _make(item, call)
+    report.outcome, report.longrepr = "passed", None
+    return report
+
+
+sys.modules["_pytest.runner"].TestReport.from_item_and_call = _made
+"""
+)
+WATCHED = "import sys\n\n\n" + CALC.replace(
+    "    if value > high:\n        return low",
+    "    if value > high:\n        return high if 'pytest' in sys.modules else low",
+)
+SKIPS = FIXED.replace("    return sum", "    __import__('pytest').skip('no')\n    return sum")
 FIXTURE_ERROR = """\
 import calc
 import pytest
@@ -375,18 +396,52 @@ REJECTED: dict[str, tuple[Files, Files | None, set[str]]] = {
             "tests/test_calc.py": TESTS.replace("wrap(3, 3) == 3", "wrap(3, 3) == 1"),
         },
         None,
-        {"green", "pass_to_pass"},
+        {"green"},
+    ),
+    "a forged outcome": ({"calc.py": FORGED_OUTCOME}, HIDDEN, {"forgery"}),
+    "right for the runner's eyes only": ({"calc.py": WATCHED}, HIDDEN, {"unwatched"}),
+    "right for the runner's eyes only, seen by its arguments": (
+        {"calc.py": WATCHED.replace("'pytest' in sys.modules", "'junit' in ' '.join(sys.argv)")},
+        {"tests/test_new.py": NEW},
+        {"unwatched"},
     ),
 }
 
 
 @pytest.mark.parametrize("name", REJECTED)
-def test_rejected(gate: Gate, name: str) -> None:
+def test_rejected(gate: Gate, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each trick is to be told by its own check, also in a disguise that reading the patch does not see through.
+    monkeypatch.setattr(scan, "scan", lambda *_: [])
     files, hidden, checks = REJECTED[name]
     verdict = gate.judge(files, hidden=hidden)
     assert (verdict.accepted, verdict.needs_review) == (False, False)
     assert set(failed(verdict)) == checks
     assert verdict.fail_to_pass == ()
+
+
+@pytest.mark.parametrize("code", [EXIT, FORGED, SKIPS, FORGED_OUTCOME, WATCHED])
+def test_what_deceives_openly_is_refused_before_it_runs(gate: Gate, code: str) -> None:
+    verdict = gate.judge({"calc.py": code}, hidden=HIDDEN)
+    assert (verdict.accepted, verdict.needs_review, list(failed(verdict))) == (False, False, ["scan"])
+
+
+def test_a_test_of_its_own_that_notices_nothing_is_for_a_person_to_see(gate: Gate) -> None:
+    # It fails on the base for want of a name, and then looks at nothing.
+    test = "import calc\n\n\ndef test_it():\n    assert calc.LIMIT\n"
+    fixed = FIXED + "\n\ndef limit(x):\n    return x if x < 3 else 3\n\n\nLIMIT = limit\n"
+    verdict = gate.judge({"calc.py": fixed, "tests/test_new.py": test})
+    assert verdict.needs_review and "with the fix spoilt" in failed(verdict)["review"]
+
+
+def test_a_flaky_test_is_no_regression(gate: Gate, tmp_path: Path) -> None:
+    flaky = "import os\n\n\ndef test_now_and_then():\n    assert os.urandom(1)[0] < 154\n"  # fails in 40 %
+    files = {"calc.py": CALC, "tests/test_calc.py": TESTS, "tests/test_flaky.py": flaky, "conftest.py": ""}
+    other = project(tmp_path, files, gate.environment)
+    for _ in range(4):
+        verdict = other.judge({"calc.py": FIXED, "tests/test_new.py": NEW})
+        assert failed(verdict) == {}
+    broken = FIXED.replace("len(values)", "2")
+    assert "pass_to_pass" in failed(other.judge({"calc.py": broken, "tests/test_new.py": NEW}))
 
 
 def test_a_patch_that_does_not_apply_exactly_is_rejected(gate: Gate) -> None:
@@ -398,7 +453,7 @@ def test_a_patch_that_does_not_apply_exactly_is_rejected(gate: Gate) -> None:
 
 def test_an_endless_patch_is_stopped_and_rejected(gate: Gate) -> None:
     slow = Gate(gate.path, gate.environment, gate.baseline, timeout=15)
-    endless = CALC.replace("    return value\n", "    while True:\n        pass\n")
+    endless = FIXED.replace("    return value\n", "    while True:\n        pass\n")
     assert (
         "stopped after 15 s" in failed(slow.judge({"calc.py": endless, "tests/test_new.py": NEW}))["runner"]
     )

@@ -83,7 +83,7 @@ def test_kill_9_then_doctor_leaves_nothing(tmp_path, moment, monkeypatch):
     assert run_id in agent(tmp_path, "runs").stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("moment", ["baseline", "attempt"])
 def test_an_interrupted_run_cleans_up_after_itself(tmp_path, moment, number):
     repo = make_project(tmp_path)

@@ -1,12 +1,19 @@
 """A sandbox as what runs in it sees it, and as its owner sees it."""
 
+import os
 import resource
+import subprocess
+import tarfile
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import pytest
 
+from sandboxes.docker import Docker
 from sandboxes.errors import SandboxDied, SandboxError
-from tests.docker.sandbox_tools import SMALL, a_sandbox, containers, tar_of
+from tests.docker.sandbox_tools import SMALL, a_sandbox, containers, environment_of, tar_of
 
 pytestmark = pytest.mark.docker
 
@@ -294,3 +301,41 @@ def test_an_error_in_the_block_leaves_no_container(tmp_path):
     with pytest.raises(ZeroDivisionError):
         in_sandbox(tmp_path, test, run_id="failing", limits=SMALL)
     assert containers("failing") == []
+
+
+def test_a_container_that_is_killed_while_it_is_filled_has_died(tmp_path):
+    async def test(sandbox):
+        reading, writing = os.pipe()
+
+        def feed():
+            member = tarfile.TarInfo("big")
+            member.size = 8 << 20
+            os.write(writing, member.tobuf() + bytes(512))
+            for _ in range(16):
+                os.write(writing, bytes(1 << 15))
+            time.sleep(0.5)
+            subprocess.run(["docker", "kill", sandbox.id], check=True, capture_output=True)
+            os.close(writing)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.to_thread.run_sync, feed)
+            with pytest.raises(SandboxDied):
+                await sandbox.put_tree(Path(f"/dev/fd/{reading}"))
+        os.close(reading)
+
+    in_sandbox(tmp_path, test)
+
+
+def test_more_cpus_than_the_engine_has_are_all_that_it_has(tmp_path):
+    said = []
+
+    async def main():
+        docker = await Docker.connect()
+        environment = await environment_of(docker, tmp_path, {"file": b"content"}, log=said.append)
+        for _ in range(2):
+            limits = replace(SMALL, cpus=1000)
+            async with docker.sandbox(environment, run_id="cpus", limits=limits) as sandbox:
+                assert (await sandbox.run("echo alive", timeout=20)).output == b"alive\n"
+
+    anyio.run(main)
+    assert len([line for line in said if "CPUs, so sandboxes get these instead of 1000" in line]) == 1

@@ -15,6 +15,10 @@ def test_pyproject_has_the_same_keys_and_a_broken_one_is_not_ours_to_judge():
     assert from_pyproject("[tool.agent.gate]\ntest = 'python -m pytest -q'\n").test == "python -m pytest -q"
     assert from_pyproject("[tool.other]\nx = 1\n") == Settings()
     assert from_pyproject("not toml at all [") == Settings()
+    assert from_pyproject(f"a = {'[' * 50_000}") == Settings()
+    assert from_pyproject("tool = 3\n") == Settings()
+    with pytest.raises(UsageError, match="agent must be a table, not 3"):
+        from_pyproject("[tool]\nagent = 3\n")
 
 
 @pytest.mark.parametrize(
@@ -26,7 +30,20 @@ def test_pyproject_has_the_same_keys_and_a_broken_one_is_not_ours_to_judge():
         ("[budget]\nturns = 'many'\n", "wrong type"),
         ("[budget]\nturns = true\n", "wrong type"),
         ("[budget]\nminutes = inf\n", "above 0"),
-        ("[sandbox]\ncpus = nan\n", "above 0"),
+        ("[budget]\nminutes = 1e300\n", "at most 10080"),
+        ("[sandbox]\ncpus = nan\n", "sandbox.cpus must be from 0.1 to 1024"),
+        ("[sandbox]\ncpus = 0.0001\n", "from 0.1 to 1024, not 0.0001"),
+        ("[sandbox]\ncpus = 1e308\n", "from 0.1 to 1024"),
+        ("[sandbox]\nmemory = '1m'\n", 'sandbox.memory must be from "64m" to "1024g", not 1m'),
+        ("[sandbox]\nmemory = '99999999999999999999g'\n", 'from "64m" to "1024g"'),
+        (f"[sandbox]\nmemory = 0x{'f' * 5000}\n", 'from "64m" to "1024g"'),
+        ("[sandbox]\nmemory = '²g'\n", "such as"),
+        (f"[sandbox]\nmemory = '{'9' * 5000}g'\n", "such as"),
+        ("[gate]\ntimeout = 1e300\n", "gate.timeout must be from 1 to 604800 seconds"),
+        ("[sandbox]\nimage = ''\n", "name of an image"),
+        ("sandbox = 1\n", "sandbox must be a table"),
+        (f"a = {'[' * 50_000}", "not valid TOML"),
+        (f"a = {'9' * 5000}", "not valid TOML"),
         ("[budget]\nturns = 0\n", "above 0"),
         ("[sandbox]\nmemory = '4 GB'\n", "such as"),
         ("[sandbox]\nsetup = [1]\n", "list of strings"),

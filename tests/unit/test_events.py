@@ -90,3 +90,22 @@ def test_redaction_takes_the_longest_secret_first():
 def test_words_and_paths_that_are_called_secrets_are_not_cut_out_of_code():
     assert secret_values({"DB_PASSWORD": "postgres", "SSH_KEY_FILE": "/home/Me/.ssh/id_ed25519"}) == []
     assert redact({"accepted": "x"}, ["accepted"]) == {"accepted": "x"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[1, 2]",
+        "3",
+        "null",
+        '{"type": "note", "text": ' + "[" * 50_000 + "]" * 50_000 + "}",
+        '{"type": "model_retried", "attempt": 1, "reason": "", "wait_seconds": 1, "cost_usd": "much"}',
+        '{"type": "model_replied", "tool_calls": [3]}',
+        '{"type": "run_ended", "result": ' + "9" * 5000 + "}",
+    ],
+)
+def test_a_line_that_is_no_event_is_named(tmp_path, line):
+    path = tmp_path / "events.jsonl"
+    path.write_text(f"{line}\n")
+    with pytest.raises(UsageError, match="line 1: not an event"):
+        list(read_events(path))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.errors import EnvironmentFault, UsageError
-from agent.git import PatchError, Repository
+from agent.git import BlobTooLarge, PatchError, Repository
 
+ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "HOME": "/nonexistent",
@@ -89,6 +93,25 @@ def contents(repository: Repository, tree: str) -> dict[str, bytes]:
     return {path: repository.blob(sha) for path, (_, sha) in repository.files(tree).items()}
 
 
+def test_git_is_dead_and_writes_nothing_more_once_its_caller_is_interrupted(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from agent.git import _call
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    _call(["sh", "-c", "while :; do echo x >> written; sleep 0.01; done & wait"], b"", Path.cwd(), dict(os.environ))
+except KeyboardInterrupt:
+    size = os.stat("written").st_size
+    time.sleep(0.2)
+    sys.exit(0 if size and os.stat("written").st_size == size else "it still writes")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0
+
+
 # ---- names
 
 
@@ -110,6 +133,40 @@ def test_a_folder_without_a_repository_is_a_usage_error(tmp_path: Path) -> None:
         Repository(tmp_path)
     with pytest.raises(UsageError, match="not a directory"):
         Repository(tmp_path / "absent")
+    with pytest.raises(UsageError, match="name too long"):
+        Repository("x" * 5000)
+    with pytest.raises(UsageError, match="is empty"):
+        Repository("")
+
+
+def test_a_repository_without_a_commit_is_told_what_it_lacks(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    with (
+        Repository(tmp_path) as repository,
+        pytest.raises(UsageError, match="no commit yet: commit something"),
+    ):
+        repository.resolve("HEAD")
+
+
+def test_a_folder_that_is_gone_is_not_called_a_missing_git(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Repository(project) as repository:
+        tree = head(repository)
+        shutil.rmtree(project)
+        with pytest.raises(EnvironmentFault, match="is gone"):
+            repository.resolve("HEAD")
+        shutil.rmtree(repository._temporary.name)
+        with pytest.raises(EnvironmentFault, match="is gone"):
+            repository.blob(tree)
+    project.mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EnvironmentFault, match="git is not installed"):
+        Repository(project)
+    monkeypatch.chdir(project)
+    project.rmdir()
+    with pytest.raises(UsageError, match="current folder is gone"):
+        Repository(".")
 
 
 def test_variables_of_the_caller_do_not_redirect_git(
@@ -242,8 +299,9 @@ def test_a_tree_where_a_link_is_also_a_folder_is_refused(project: Path, reposito
 
 def test_a_blob_longer_than_the_limit_is_refused_and_the_next_one_read(repository: Repository) -> None:
     large, small = repository.add_blob(b"x" * 5000), repository.add_blob(b"small")
-    with pytest.raises(EnvironmentFault, match="5000 bytes"):
+    with pytest.raises(BlobTooLarge, match="5000 bytes") as caught:
         repository.blob(large, limit=100)
+    assert (caught.value.sha, caught.value.size, caught.value.limit) == (large, 5000, 100)
     with pytest.raises(EnvironmentFault, match="no blob"):
         repository.blob("0" * 40)
     assert repository.blob(small) == b"small"
@@ -314,6 +372,44 @@ def test_a_patch_that_is_not_exact_is_refused_whole(
     with pytest.raises(PatchError, match=reason) as caught:
         repository.apply(head(repository), patch)
     assert str(caught.value).isprintable()
+
+
+def test_a_reason_advises_no_flag_of_git(repository: Repository) -> None:
+    with pytest.raises(PatchError) as caught:
+        repository.apply(head(repository), b"just words\n")
+    assert str(caught.value) == "No valid patches in input"
+
+
+def binary_patch(name: str, size: int) -> bytes:
+    """A patch of a new file of zeros: a thousandth of its size."""
+    packed = zlib.compress(bytes(size), 9)
+    lines = []
+    for at in range(0, len(packed), 52):
+        part = packed[at : at + 52]
+        count = chr(ord("A") + len(part) - 1) if len(part) <= 26 else chr(ord("a") + len(part) - 27)
+        lines.append(count.encode() + base64.b85encode(part, pad=True))
+    sha = hashlib.sha1(f"blob {size}\0".encode() + bytes(size)).hexdigest()
+    start = f"diff --git a/{name} b/{name}\nnew file mode 100644\nindex {'0' * 40}..{sha}\nGIT binary patch\n"
+    return f"{start}literal {size}\n".encode() + b"\n".join(lines) + b"\n\nliteral 0\nHcmV?d00001\n\n"
+
+
+def test_a_patch_that_unpacks_to_far_more_than_itself_is_refused(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = head(repository)
+    monkeypatch.setattr("agent.git.MAX_UNPACKED", 3_000_000)
+    made = repository.apply(tree, binary_patch("a", 2_000_000))
+    assert repository.diff(tree, made)
+    with pytest.raises(PatchError, match="unpacks to 4000001 bytes; the limit is 3000000"):
+        repository.apply(tree, binary_patch("a", 2_000_000) + binary_patch("b", 2_000_001))
+    monkeypatch.setattr("agent.git.MAX_UNPACKED", 20)
+    how = "diff --git a/a.py b/{1}\nsimilarity index 100%\n{0} from a.py\n{0} to {1}\n"
+    assert repository.apply(tree, how.format("rename", "moved").encode())
+    with pytest.raises(PatchError, match="unpacks to 28 bytes"):
+        repository.apply(tree, "".join(how.format("copy", f"copy{n}") for n in range(2)).encode())
+    monkeypatch.setattr("agent.git.APPLY_MEMORY", 64 << 20)
+    with pytest.raises(PatchError, match=r"unpacks to more than \d+ bytes of memory"):
+        repository.apply(tree, binary_patch("a", 128 << 20))
 
 
 def test_a_patch_writes_through_no_link(repository: Repository) -> None:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import pytest
 
 from agent import events
-from agent.progress import PLAIN_WIDTH, clean, cut, event_lines, open_view, verdict_table
+from agent.progress import PLAIN_WIDTH, clean, cut, event_lines, open_view, verdict_table, wrapped
 from agent.types import Check, ToolCall, Usage, Verdict
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m\r\nverdict: accepted\x00\x9b1m\u202etxt\udcff\u200b end"
@@ -97,7 +97,7 @@ def test_without_a_terminal_there_are_plain_lines() -> None:
     text = stream.getvalue()
     lines = text.splitlines()
     assert text.replace("\n", "").isprintable()
-    assert max(map(len, lines)) <= PLAIN_WIDTH
+    assert max(len(line) for line in lines if line.startswith(("  told", "  turn", "  >"))) <= PLAIN_WIDTH
     for start in (
         "setup",
         "  warning: uncommitted changes",
@@ -212,6 +212,46 @@ def test_a_long_table_is_cut_with_a_count() -> None:
     lines = verdict_table(asdict(verdict)).splitlines()
     assert len(lines) == 42
     assert lines[-1] == "… and 60 more"
+
+
+LONG = " ".join(f"reason-{number}" for number in range(60)) + " so mend it like this"
+
+
+def test_evidence_and_mends_are_whole_where_there_is_no_terminal() -> None:
+    verdict = Verdict(False, (Check("applies", False, f"{LONG}\n{LONG}"),))
+    assert verdict_table(asdict(verdict)).count(LONG) == 2
+    assert LONG in verdict_table(
+        {"attempts": [{"model": "m", "ended": "x", "summary": LONG, "verdict": None}]}
+    )
+    stream = io.StringIO()
+    ended = events.AttemptEnded(1, "model_error", LONG, "", None, 1, 80.0)
+    shown(stream, [events.Note(LONG, "warning"), events.VerdictReached(1, asdict(verdict)), ended])
+    assert stream.getvalue().count(LONG) == 4
+    assert any(
+        LONG in line for line in event_lines(events.encode(events.RunEnded({**RESULT, "error": LONG})))
+    )
+
+
+def test_evidence_is_wrapped_on_a_terminal_and_nothing_of_it_is_lost(terminal: Terminal) -> None:
+    verdict = Verdict(False, (Check("applies", False, LONG),))
+    lines = verdict_table(asdict(verdict), 66).splitlines()
+    assert max(map(len, lines)) <= 66
+    assert " ".join(" ".join(lines).split()) == f"FAIL applies {LONG}"
+    shown(terminal.stream, [events.VerdictReached(1, asdict(verdict))])
+    seen = painted(terminal.read())
+    assert max(len(line) for part in seen for line in part.splitlines()) <= 66
+    assert "so mend it like this" in " ".join(" ".join(seen).split())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "short", "x" * 50, "日本語" * 9, "a " * 40, "    " + "y" * 30, "one two  three"]
+)
+@pytest.mark.parametrize("width", [1, 2, 7, 20])
+def test_wrapping_keeps_every_character(text: str, width: int) -> None:
+    lines = wrapped(text, width, "  ")
+    assert "".join("".join(lines).split()) == "".join(text.split())
+    if width >= 7:
+        assert all(cut(line, width) == line for line in lines)
 
 
 def test_text_is_cut_by_columns() -> None:

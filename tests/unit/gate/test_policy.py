@@ -264,3 +264,11 @@ def test_patterns_of_test_files_come_from_the_base(tmp_path: Path, settings: dic
     assert intake.product == ("calc.py",)
     assert set(intake.additive) == {"check_b.py"}
     assert intake.lost == ("check_a.py is deleted or renamed",)
+
+
+def test_a_file_made_huge_is_the_patchs_fault(repository: Repository) -> None:
+    base = repository.tree_of(repository.resolve("HEAD"))
+    huge = changed(repository, base, {"calc.py": b"#" * (65 * 1024 * 1024)})
+    assert examine(repository, base, huge).refused == (
+        "calc.py: it has 68157440 bytes; the limit is 67108864",
+    )

@@ -173,6 +173,29 @@ deps = sphinx
 
 
 @pytest.mark.parametrize(
+    "tox",
+    [
+        "deps =\n  .[extra]\n  -e .[a,b]  # all of it\n  -rneeds/requirements.txt\n",
+        "deps =\n  tests: -e {toxinidir}[extra, a]\n  --editable=./[b]\n  -r needs/requirements.txt\n",
+        "deps =\n  -r{toxinidir}/needs/requirements.txt\nextras =\n  extra\n  a, b\n",
+    ],
+)
+@pytest.mark.parametrize("where", ["tox.ini", "legacy_tox_ini"])
+def test_the_project_s_own_extras_in_tox(tmp_path, tox, where):
+    pyproject = '[project]\nname = "x"\n'
+    files = {"needs/requirements.txt": "mock\n"}
+    if where == "tox.ini":
+        files["tox.ini"] = f"[tox]\nenvlist = py\n[testenv]\n{tox}commands = pytest\n"
+    else:
+        pyproject += f'[tool.tox]\nlegacy_tox_ini = """\n[testenv]\n{tox}"""\n'
+    found = of(tmp_path, {**files, "pyproject.toml": pyproject})
+    assert found is not None
+    assert found.extras == ("extra", "a", "b")
+    assert dict(found.files) == {"needs/requirements.txt": ("mock",)}
+    assert found.loose == ()
+
+
+@pytest.mark.parametrize(
     ("name", "counts"),
     [
         ("requirements-test.txt", True),

@@ -45,6 +45,15 @@ def test_an_address_that_is_not_supported(monkeypatch):
     assert "only unix:// and tcp://" in fails_with(monkeypatch, "ssh://user@host")
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["tcp://127.0.0.1:abc", "tcp://:99999", "tcp://:2375", "tcp://", "tcp://[::1", "http://x:99999"],
+)
+def test_an_address_that_is_none(monkeypatch, address):
+    text = fails_with(monkeypatch, address)
+    assert text.startswith(f"{address} is no address of a Docker engine: set DOCKER_HOST to one such as")
+
+
 def test_no_permission():
     error = Exception("('Connection aborted.', PermissionError(13, 'Permission denied'))")
     assert "usermod -aG docker" in _why_unreachable(error)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandboxes.hostnet import HostNetwork
+from sandboxes.hostnet import HostNetwork, _pip_files
 from sandboxes.install import clean, telling
 
 
@@ -27,6 +27,21 @@ def host(tmp_path, monkeypatch):
         return HostNetwork.read()
 
     return read
+
+
+def test_a_user_without_a_name_and_a_home_has_no_settings_of_their_own(host, tmp_path, monkeypatch):
+    import os
+
+    files = _pip_files
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("PIP_CONFIG_FILE", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    assert isinstance(files(), list)
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "pip.conf").write_text("")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert tmp_path / "pip" / "pip.conf" in files()
 
 
 def test_pip_settings_without_what_points_into_the_host(host):

@@ -1,0 +1,147 @@
+"""Does the fix hold where no test runner watches?
+
+Code can find out that it is being tested: by an environment variable, a loaded module, the arguments, the stack, the
+files around it. So the tests that show the fix run once more without a runner in the process and without test files in
+the tree, on the base and on the patched product. A failure that is the very one that the base shows, in the real run
+and here, has not been mended; the fix is there only when it is watched.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from agent.gate.suites import file_of
+from agent.git import Repository
+from agent.scratch import scratch
+from tools.suite import TestOutcome
+
+if TYPE_CHECKING:
+    from sandboxes.docker import Docker
+    from sandboxes.types import Environment, Limits
+
+SECONDS = 60.0
+MAX_RESULTS = 4 * 1024 * 1024
+
+Failure = tuple[str, int, str, str, int]
+"""Test id without its parameters, number of the parameter set, exception, first line of its text, line in the test."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Test modules without pytest in them, to be run by hand."""
+
+    modules: tuple[tuple[str, str, str, tuple[str, ...]], ...]
+    """A name, the folder it is in, its source, and its tests (`test_x`, `TestA::test_y`)."""
+    names: Mapping[str, str]
+    """Module name to file, as it stands in test ids."""
+    stand_in: str
+
+
+def plain(sources: Mapping[str, tuple[str, str]], tests: Collection[str]) -> Plain:
+    """`sources`: file as in test ids to (folder in the sandbox, source). Modules that don't parse are left out."""
+    stand_in = _word()
+    modules = []
+    names = {}
+    for file, (folder, source) in sources.items():
+        mine = sorted({test.partition("::")[2].partition("[")[0] for test in tests if file_of(test) == file})
+        try:
+            text = ast.unparse(_Unhooked(stand_in).visit(ast.parse(source)))
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+        if mine:
+            # Line numbers are the base's own in both runs, so they may be those of the rewritten text.
+            name = _word()
+            names[name] = file
+            modules.append((name, folder, text, tuple(mine)))
+    return Plain(tuple(modules), names, stand_in)
+
+
+class _Unhooked(ast.NodeTransformer):
+    """`import pytest` becomes an import of a module of another name."""
+
+    def __init__(self, stand_in: str) -> None:
+        self.stand_in = stand_in
+
+    def visit_Import(self, node: ast.Import) -> ast.Import:
+        for alias in node.names:
+            if alias.name == "pytest":
+                alias.asname = alias.asname or "pytest"
+                alias.name = self.stand_in
+        return node
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom:
+        if node.module == "pytest" and not node.level:
+            node.module = self.stand_in
+        return node
+
+
+async def failures(
+    docker: Docker,
+    repository: Repository,
+    environment: Environment,
+    tree: str,
+    job: Plain,
+    *,
+    run_id: str,
+    limits: Limits | None,
+) -> frozenset[Failure]:
+    """How the tests fail on `tree` without a runner. What can't be found out is not among them."""
+    folder = f"/tmp/{_word()}"  # noqa: S108 (in the sandbox)
+    out = f"{folder}/{_word()}"
+    data = {"modules": job.modules, "out": out, "stand_in": job.stand_in}
+    text = files("agent.gate.in_sandbox").joinpath("plain_run.py").read_text("utf-8")
+    script = text.replace("= {}\n", f"= json.loads({json.dumps(data)!r})\n", 1)
+    with scratch() as host:
+        tar = Path(host) / "tree.tar"
+        await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
+        async with docker.sandbox(environment, run_id=run_id, limits=limits) as sandbox:
+            await sandbox.put_tree(tar)
+            await sandbox.put_file(f"{folder}/{_word()}.py", script.encode("utf-8", "surrogatepass"))
+            variables = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
+            await sandbox.run(f"python {folder}/*.py", timeout=SECONDS, env=variables)
+            try:
+                results = json.loads(await sandbox.read(out, MAX_RESULTS))
+                return frozenset(
+                    (f"{job.names[module]}::{test}", int(number), str(kind), str(said), int(line))
+                    for module, test, number, kind, said, line in results
+                    if kind and test
+                )
+            except (FileNotFoundError, ValueError, KeyError, TypeError):
+                return frozenset()
+
+
+def unmended(
+    base: Collection[Failure], patched: Collection[Failure], red: Mapping[str, TestOutcome]
+) -> list[str]:
+    """The tests that fail unwatched after the fix just as without it; `red` are their outcomes in the real run
+    without it."""
+    same = set(base) & set(patched)
+    found = []
+    for test, outcome in red.items():
+        name = test.partition("[")[0]
+        if any(one[0] == name and _is(outcome, one) for one in same):
+            found.append(test)
+    return sorted(found)
+
+
+def _is(outcome: TestOutcome, failure: Failure) -> bool:
+    """Whether the real run's failure is this one: stand-ins bring about other ones."""
+    _, _, kind, said, _ = failure
+    if kind == "AssertionError":
+        return outcome.message.startswith(("assert ", "AssertionError"))
+    name, _, text = outcome.message.partition("\n")[0].partition(":")
+    return name.rpartition(".")[2] == kind and text.strip()[:300] == said
+
+
+def _word() -> str:
+    """A name like any other."""
+    return "abcdefghij"[secrets.randbelow(10)] + secrets.token_hex(6)

@@ -1,0 +1,89 @@
+"""Is a test that does not pass after the fix broken by it, or one that fails now and then?
+
+What decides is how often it fails without the fix and with it, each time in a fresh sandbox. A test that fails in at
+most half of six runs with the fix, or in any one run without it, is taken for flaky. The base is asked as often as the
+counts leave doubt. For a test that fails by chance p with and without an honest fix, a false "broken" needs four
+failures out of four and six passes on the base, or four of six and twenty passes: less than 1 % of such events for
+every p (test_flakes.py counts them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from agent.gate.suites import SuiteRun, file_of
+
+PATCHED_RUNS = 5
+UNANIMOUS = 3
+"""Runs with the fix after which tests that failed in all of them are asked no more."""
+BASE_RUNS = 20
+BASE_RUNS_UNANIMOUS = 6
+SUITE_RUNS = 2
+BASE_SUITE_RUNS = 5
+MOST = 30
+"""More tests than these are not flaky at once: one run decides."""
+
+Alone = Callable[[Sequence[str]], Awaitable[SuiteRun]]
+"""Runs some test files once in a fresh sandbox."""
+Whole = Callable[[], Awaitable[SuiteRun]]
+"""Runs the whole suite once in a fresh sandbox."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What became of tests that did not pass once."""
+
+    broken: tuple[str, ...] = ()
+    flaky: Mapping[str, str] = field(default_factory=dict)
+    """Test id to how it was told."""
+
+
+async def classify(
+    tests: Sequence[str], patched: Alone, base: Alone, suite: Whole, base_suite: Whole
+) -> Classes:
+    """Tell flaky tests from broken ones; each of `tests` did not pass in one run of the suite with the fix."""
+    missed = dict.fromkeys(tests, 1)
+    runs = 1
+    while runs <= (PATCHED_RUNS if len(tests) <= MOST else 1):
+        for test in _unpassed(await patched(_files(tests)), tests):
+            missed[test] += 1
+        runs += 1
+        if runs > UNANIMOUS and all(count == runs for count in missed.values()):
+            break
+    broken = [test for test in tests if 2 * missed[test] > runs]
+    often = {test: f"failed in {missed[test]} of {runs} runs with the fix" for test in tests}
+    flaky = {test: often[test] for test in tests if test not in broken}
+    unanimous = all(missed[test] == runs for test in broken)
+    for _ in range(BASE_RUNS_UNANIMOUS if unanimous else BASE_RUNS):
+        if not broken or len(broken) > MOST:
+            break
+        for test in _unpassed(await base(_files(broken)), broken):
+            broken.remove(test)
+            flaky[test] = f"{often[test]}, and fails at times without it"
+    ordered = await _in_order([test for test in flaky if missed[test] == 1], suite, base_suite)
+    return Classes(
+        tuple(test for test in tests if test in broken or test in ordered),
+        {test: how for test, how in flaky.items() if test not in ordered},
+    )
+
+
+async def _in_order(tests: Sequence[str], suite: Whole, base_suite: Whole) -> set[str]:
+    """Those of `tests`, which pass alone, that fail in the suite each time with the fix and never without it: the
+    fix leaves something behind that breaks them."""
+    left = set(tests)
+    for _ in range(SUITE_RUNS):
+        if left:
+            left &= set(_unpassed(await suite(), left))
+    for _ in range(BASE_SUITE_RUNS):
+        if left:
+            left -= set(_unpassed(await base_suite(), left))
+    return left
+
+
+def _unpassed(run: SuiteRun, tests: Iterable[str]) -> list[str]:
+    return [test for test in tests if test not in run.outcomes or run.outcomes[test].outcome != "passed"]
+
+
+def _files(tests: Iterable[str]) -> list[str]:
+    return sorted({file_of(test) for test in tests})
