@@ -162,7 +162,8 @@ class Run:
             environment,
             base=self.task.base,
             test_command=self.settings.test,
-            timeout=self.settings.test_timeout,
+            # A suite that hangs on the base must not take more than what the whole run was given.
+            timeout=min(self.settings.test_timeout, self.settings.minutes * 60),
             run_id=self.run_id,
             log=self._note,
             limits=sandbox_limits(self.settings, self.settings.test_timeout),

@@ -16,12 +16,19 @@ from agent.types import Verdict
 
 if TYPE_CHECKING:
     from agent.config import Settings
+    from agent.gate.proof import Proof
     from agent.git import Repository
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = commands.add_parser("gate", help="judge a patch in fresh sandboxes", allow_abbrev=False)
-    p.add_argument("--patch", required=True, metavar="FILE", help="the patch to judge")
+    what = p.add_mutually_exclusive_group(required=True)
+    what.add_argument("--patch", metavar="FILE", help="the patch to judge")
+    what.add_argument(
+        "--proof",
+        metavar="FILE",
+        help="judge an accepted patch again from its proof.json, and compare test by test",
+    )
     p.add_argument("--repo", default=".", metavar="PATH", help="the git repository (default: here)")
     p.add_argument("--base", default="HEAD", metavar="REV", help="the commit it is made for (default: HEAD)")
     p.add_argument("--fail-to-pass", action="append", default=[], metavar="TEST_ID", help="may be repeated")
@@ -40,32 +47,53 @@ def main(args: argparse.Namespace) -> int:
     from agent.cli.signals import run_async
     from agent.config import checked
     from agent.gate import verdict_json
+    from agent.gate.proof import differences
     from agent.git import Repository
     from agent.progress import terminal_width, verdict_table
     from agent.result import EXIT_CODES
     from agent.text import printable
 
     with Repository(args.repo) as repository:
-        base = repository.resolve(args.base)
+        then = _read_proof(args) if args.proof is not None else None
+        base = repository.resolve(then.base if then else args.base)
         settings = repository_settings(repository, base)
-        given = {"test": args.test, "image": args.image}
+        given = {"test": then.test_command if then else args.test, "image": args.image}
         settings = checked(
             replace(settings, **{k: v for k, v in given.items() if v is not None}), "command line"
         )
-        patch = read_file(args.patch, "--patch")
-        test_patch = None
-        if args.test_patch is not None:
-            test_patch = read_test_patch(args.test_patch, repository, base)
-        if not patch.strip():
-            raise UsageError(f"--patch {args.patch}: the file is empty; name a patch to judge")
-        verdict = run_async(
-            _judge, repository, base, settings, patch, test_ids(args.fail_to_pass), test_patch
-        )
+        if then:
+            patch, test_patch, named = then.patch, then.test_patch, then.fail_to_pass
+        else:
+            patch, named = read_file(args.patch, "--patch"), test_ids(args.fail_to_pass)
+            test_patch = None
+            if args.test_patch is not None:
+                test_patch = read_test_patch(args.test_patch, repository, base)
+            if not patch.strip():
+                raise UsageError(f"--patch {args.patch}: the file is empty; name a patch to judge")
+        verdict = run_async(_judge, repository, base, settings, patch, named, test_patch)
     data, code = verdict_json(verdict), EXIT_CODES[verdict.status]
+    differs = differences(then.verdict, verdict) if then else []
     if args.json:
+        if then:
+            data["differs_from_proof"] = differs
         return print_result(json.dumps(data, indent=2), code, for_programs=True)
-    table = verdict_table(data, terminal_width(sys.stdout))
-    return print_result(f"{printable(table)}\n{verdict.status}", code)
+    lines = [verdict_table(data, terminal_width(sys.stdout))]
+    if then:
+        lines += ["", *(differs[:40] or ["every test has the outcome that the proof tells"])]
+    return print_result("\n".join([printable("\n".join(lines)), verdict.status]), code)
+
+
+def _read_proof(args: argparse.Namespace) -> Proof:
+    from agent.gate.proof import read_proof
+
+    for flag, value in (
+        ("--fail-to-pass", args.fail_to_pass),
+        ("--test-patch", args.test_patch),
+        ("--test", args.test),
+    ):
+        if value:
+            raise UsageError(f"{flag} can't be given with --proof: the proof names what was judged")
+    return read_proof(read_file(args.proof, "--proof"), f"--proof {args.proof}")
 
 
 async def _judge(

@@ -31,8 +31,25 @@ if TYPE_CHECKING:
 SECONDS = 60.0
 MAX_RESULTS = 4 * 1024 * 1024
 
+ROUNDS = 4
+"""Of all tests in one process: code may know how often it was asked."""
+LATER_DAYS = 4000
+"""How far the clock of a second process is ahead: code may wait for a date."""
+
 Failure = tuple[str, int, str, str, int]
 """Test id without its parameters, number of the parameter set, exception, first line of its text, line in the test."""
+
+
+@dataclass(frozen=True)
+class Failures:
+    """How tests fail without a runner."""
+
+    first: frozenset[Failure] = frozenset()
+    """In the first round of the first process."""
+    again: frozenset[Failure] = frozenset()
+    """In later rounds."""
+    later: frozenset[Failure] = frozenset()
+    """Under a clock that is ahead."""
 
 
 @dataclass(frozen=True)
@@ -93,30 +110,45 @@ async def failures(
     *,
     run_id: str,
     limits: Limits | None,
-) -> frozenset[Failure]:
+) -> Failures:
     """How the tests fail on `tree` without a runner. What can't be found out is not among them."""
-    folder = f"/tmp/{_word()}"  # noqa: S108 (in the sandbox)
-    out = f"{folder}/{_word()}"
-    data = {"modules": job.modules, "out": out, "stand_in": job.stand_in}
     text = files("agent.gate.in_sandbox").joinpath("plain_run.py").read_text("utf-8")
-    script = text.replace("= {}\n", f"= json.loads({json.dumps(data)!r})\n", 1)
+    found: list[list[tuple[int, Failure]]] = []
     with scratch() as host:
         tar = Path(host) / "tree.tar"
         await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
         async with docker.sandbox(environment, run_id=run_id, limits=limits) as sandbox:
             await sandbox.put_tree(tar)
-            await sandbox.put_file(f"{folder}/{_word()}.py", script.encode("utf-8", "surrogatepass"))
-            variables = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
-            await sandbox.run(f"python {folder}/*.py", timeout=SECONDS, env=variables)
-            try:
-                results = json.loads(await sandbox.read(out, MAX_RESULTS))
-                return frozenset(
-                    (f"{job.names[module]}::{test}", int(number), str(kind), str(said), int(line))
-                    for module, test, number, kind, said, line in results
-                    if kind and test
-                )
-            except (FileNotFoundError, ValueError, KeyError, TypeError):
-                return frozenset()
+            for rounds, days in ((ROUNDS, 0), (1, LATER_DAYS)):
+                folder = f"/tmp/{_word()}"  # noqa: S108 (in the sandbox)
+                out = f"{folder}/{_word()}"
+                data = {
+                    "modules": job.modules,
+                    "out": out,
+                    "stand_in": job.stand_in,
+                    "rounds": rounds,
+                    "days": days,
+                }
+                script = text.replace("= {}\n", f"= json.loads({json.dumps(data)!r})\n", 1)
+                await sandbox.put_file(f"{folder}/{_word()}.py", script.encode("utf-8", "surrogatepass"))
+                variables = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "1"}
+                await sandbox.run(f"python {folder}/*.py", timeout=SECONDS, env=variables)
+                try:
+                    found.append(_read(await sandbox.read(out, MAX_RESULTS), job))
+                except (FileNotFoundError, ValueError, KeyError, TypeError):
+                    found.append([])
+    rounds_of = [
+        frozenset(one for number, one in found[0] if (number > 0) == again) for again in (False, True)
+    ]
+    return Failures(rounds_of[0], rounds_of[1], frozenset(one for _, one in found[1]))
+
+
+def _read(data: bytes, job: Plain) -> list[tuple[int, Failure]]:
+    return [
+        (int(number), (f"{job.names[module]}::{test}", int(place), str(kind), str(said), int(line)))
+        for number, module, test, place, kind, said, line in json.loads(data)
+        if kind and test
+    ]
 
 
 def unmended(

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from sandboxes.docker import Docker
     from sandboxes.types import Environment, Limits
 
+SLOWER = 3.0
+SLOWER_SECONDS = 5.0
+"""A suite that takes longer than this many times what it took, and seconds besides, is shown to a person: machines are
+uneven, but not that uneven."""
 MAX_SOURCE = 8 * 1024 * 1024
 """Bytes of a file that is read as source."""
 MAX_HUNKS = 4000
@@ -245,6 +249,12 @@ class Judgement:
         # Where the patch's changed tests were to show the fault, it is their version that must pass.
         theirs = set() if self.named or self.hidden else modules
         bad = [test for test in compare.not_green(red, base, after, own) if file_of(test) not in theirs]
+        if bad and any(not intake.paths.is_module(path) for path in intake.set_aside):
+            # The patch's own tests may need the test configuration that it changes; then a person must look at that.
+            tree = self.repository.with_files(self.patched, self.hidden)
+            mine = sorted({file_of(test) for test in bad} & own)
+            seen, _ = await self._seen("the patched tree with its test configuration", tree, mine)
+            bad = [test for test in bad if not compare.is_passed(seen, test)]
         if not bad:
             kept = await self._without_flakes(kept)
         # Only tests that the patch itself changes can be excused, and only if its version of them passes.
@@ -265,6 +275,8 @@ class Judgement:
                 bad = bad or sorted(files)
         failing = [test for test in kept.failing if test not in excused]
         self.excused = excused
+        if slower := _slower(base, after):
+            self.suspicions.append(slower)
         self._say_after(red, bad, {**after, **changed}, kept, failing)
 
     def _say_after(
@@ -290,7 +302,7 @@ class Judgement:
         """Run only the tests that show the fix: most patches that fail do so here, without waiting for the suite."""
         theirs = set() if self.named or self.hidden else self._modules(self.intake.set_aside)
         ids = [test for test in red.ids if file_of(test) not in theirs]
-        if not ids or red.files:
+        if not ids or red.files or self.intake.set_aside:
             return
         files = sorted(set(map(file_of, ids)))
         run = await self.runner.run("the patched tree", self.after_tree, files, baseline=self.baseline)
@@ -403,6 +415,15 @@ def _prefix(tested: Iterable[str], files: Iterable[str]) -> str:
         if len(ends) == 1:
             return ends[0].removesuffix(test)
     return ""
+
+
+def _slower(base: Outcomes, after: Outcomes) -> str:
+    """What to tell a person when tests that pass on both sides take far longer with the fix; empty when they don't."""
+    both = [t for t in base if compare.is_passed(base, t) and compare.is_passed(after, t)]
+    before, now = (sum(outcomes[test].seconds for test in both) for outcomes in (base, after))
+    if now <= SLOWER * before + SLOWER_SECONDS:
+        return ""
+    return f"the tests that passed before take {now:.1f} s with the fix, {before:.1f} s without it"
 
 
 def _found(finding: scan.Finding) -> str:

@@ -18,6 +18,7 @@ CI_FILES = frozenset(
 )
 CONTROL_NAMES = frozenset({".gitmodules", ".gitattributes", ".lfsconfig"})
 STARTUP = ("sitecustomize.py", "usercustomize.py", "*.pth")
+COMPILED = (".pyc", ".pyo", ".so", ".dll", ".dylib", ".exe", ".pyd", ".class")
 RUNNER_MODULES = ("pytest", "_pytest", "pluggy", "iniconfig", "py", "unittest", "xdist")
 CONFIG_NAMES = frozenset(
     {"conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", "noxfile.py"}
@@ -83,6 +84,10 @@ def refusal(path: str) -> str | None:
         return "it is a CI file"
     if any(fnmatchcase(name, pattern) for pattern in STARTUP):
         return "Python runs it by itself at start-up"
+    if any(folder.endswith((".dist-info", ".egg-info")) for folder in folders):
+        return "it tells the test runner which plugins to load"
+    if name.endswith(COMPILED) or "__pycache__" in folders:
+        return "it is compiled code, which nobody can read"
     return None
 
 

@@ -12,6 +12,8 @@ from agent.gate import additive, paths
 from agent.gate.paths import Paths
 from agent.git import GITLINK, SYMLINK, BlobTooLarge, Entry, Repository
 
+EXECUTABLES = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+"""How files begin that machines run: ELF, Windows, macOS, Java."""
 MAX_PATCH = 8 * 1024 * 1024
 """Bytes of a patch. A fix is far smaller; what is larger hides something or is generated."""
 
@@ -118,6 +120,8 @@ class _Examination:
             self.refused.append(f"{path}: a patch may not change a submodule")
         elif reason := paths.refusal(path):
             self.refused.append(f"{path}: {reason}")
+        elif new and self._text(new).startswith(EXECUTABLES):
+            self.refused.append(f"{path}: it is compiled code, which nobody can read")
         elif new and self._shadows(path):
             self.refused.append(f"{path}: it takes the place of a module of the test runner")
         elif new and new[0] == SYMLINK and self._leaves(path):

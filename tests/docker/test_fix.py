@@ -56,6 +56,28 @@ def test_a_fix_is_accepted_and_the_repository_is_left_alone(tmp_path):
     assert "accepted" in shown
 
 
+def test_a_proof_is_enough_to_judge_again(tmp_path):
+    make_project(tmp_path)
+    model = script(tmp_path, [[FIX], [SUBMIT]])
+    _, result, _ = fix(tmp_path, model, "--fail-to-pass", ABOVE)
+    bundle = tmp_path / "home" / "runs" / str(result["run_id"]) / "proof.json"
+    again = agent(tmp_path, "gate", "--repo", "repo", "--proof", str(bundle), "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["differs_from_proof"] == []
+    told = json.loads(bundle.read_text())
+    told["after"][ABOVE] = "failed"
+    bundle.write_text(json.dumps(told))
+    other = agent(tmp_path, "gate", "--repo", "repo", "--proof", str(bundle))
+    assert f"{ABOVE} with the fix: failed then, passed now" in other.stdout
+    told["patch_sha256"] = "0" * 64
+    bundle.write_text(json.dumps(told))
+    forged = agent(tmp_path, "gate", "--repo", "repo", "--proof", str(bundle))
+    assert forged.returncode == 2 and "not the one that its hash names" in forged.stderr
+    bundle.write_text("{}")
+    empty = agent(tmp_path, "gate", "--repo", "repo", "--proof", str(bundle))
+    assert empty.returncode == 2 and "not a proof.json" in empty.stderr
+
+
 def test_a_rejected_patch_is_dropped_and_the_next_attempt_starts_clean(tmp_path):
     repo = make_project(tmp_path)
     bad = call(

@@ -433,6 +433,38 @@ def test_a_test_of_its_own_that_notices_nothing_is_for_a_person_to_see(gate: Gat
     assert verdict.needs_review and "with the fix spoilt" in failed(verdict)["review"]
 
 
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        ("COUNT.append(1) or len(COUNT) == 1", "asked again"),
+        ("__import__('datetime').date.today().year < 2035", "days on"),
+        ("__import__('time').time() < 2_000_000_000", "days on"),
+    ],
+)
+def test_a_fix_for_now_is_for_a_person_to_see(
+    gate: Gate, condition: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "scan", lambda *_: [])
+    code = "COUNT = []\n\n\n" + FIXED.replace(
+        "        return high", f"        return high if {condition} else low"
+    )
+    verdict = gate.judge({"calc.py": code}, hidden={"tests/test_new.py": NEW})
+    assert not verdict.accepted
+    assert says in failed(verdict).get("review", "")
+
+
+def test_a_test_that_needs_the_patchs_own_configuration_is_for_a_person_to_see(gate: Gate) -> None:
+    conftest = "import pytest\n\n\n@pytest.fixture\ndef high():\n    return 3\n"
+    test = NEW.replace("def test_above()", "def test_above(high)").replace("== 3", "== high")
+    more = {
+        "tests/test_new.py": NEW,
+        "tests/test_more.py": test,
+        "conftest.py": conftest + "\n\npytest_plugins = []\n",
+    }
+    verdict = gate.judge({"calc.py": FIXED, **more})
+    assert verdict.needs_review and "conftest.py" in failed(verdict)["review"]
+
+
 def test_a_flaky_test_is_no_regression(gate: Gate, tmp_path: Path) -> None:
     flaky = "import os\n\n\ndef test_now_and_then():\n    assert os.urandom(1)[0] < 154\n"  # fails in 40 %
     files = {"calc.py": CALC, "tests/test_calc.py": TESTS, "tests/test_flaky.py": flaky, "conftest.py": ""}

@@ -1,0 +1,153 @@
+"""What the literals and constant expressions of a source come to, and which literals the tests put together."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import codecs
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+MAX_TREE = 400_000
+"""Characters of a Python source that is read as a syntax tree; a larger one is scanned as text."""
+MOST_ADDED = 1000
+"""Characters that one call may add to a text as it is put together: calls upon calls must not fill the memory."""
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+QUOTED = r"'[^'\n]{1,200}'|\"[^\"\n]{1,200}\"|`[^`\n]{1,200}`|(?<![\w.])\d+(?:\.\d+)?(?![\w.])"
+COMMON = re.compile(
+    r"(?i)utf-?(8|16)|ascii|latin-?1|names?|values?|items?|list|dict|none|null|true|false|tests?|data|text|string|number"
+    r"|error|type|default|example(\.com)?|hello|world|main|keys?|path|files?|foo|bar|baz|get|post|localhost|127\.0\.0\.1"
+    r"|https?|html|json|yaml|auto|windows|linux|darwin|win32|root|x86_64|arm64"
+)
+ROUND = {2**n + d for n in range(7, 65) for d in (-1, 0, 1)} | {365, 366, 360, 180, 1970, 999, 9999}
+
+Literal = str | int | float
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Known:
+    """Literals that stand together in a test (or in the issue), and the names of tests and test modules."""
+
+    def __init__(self, tests: Mapping[str, str], issue: str) -> None:
+        self.groups: defaultdict[Literal, set[int]] = defaultdict(set)
+        self.files = {path.rpartition("/")[2] for path in tests}
+        self.names = {name.partition(".")[0] for name in self.files if name.startswith("test_")}
+        self.size = 0
+        for path, source in ((path, source[:MAX_TREE]) for path, source in tests.items()):
+            self.names |= {name for name in re.findall(r"\bdef (test_\w+)", source) if len(name) > 11}
+            try:
+                for node in ast.walk(ast.parse(source if path.endswith(".py") else "?")):
+                    if isinstance(node, Function | ast.Tuple):
+                        self._group(literals_of(node))
+                    for key, value in (
+                        zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ()
+                    ):
+                        self._group([*literals_of(key), *literals_of(value)])
+            except UNREADABLE:
+                for block in re.split(r"\n\s*\n", source):
+                    self._group(map(unquoted, re.findall(QUOTED, block)))
+        self._group(map(unquoted, re.findall(QUOTED, issue)))
+
+    def _group(self, literals: Iterable[Literal]) -> None:
+        self.size += 1
+        for literal in literals:
+            if not is_trivial(literal):
+                self.groups[literal].add(self.size)
+
+    def paired(self, asked: Sequence[Literal], given: Sequence[Literal]) -> bool:
+        """Whether what is not trivial of a condition and of its result stands in one and the same test."""
+        both = [[self.groups.get(n, set()) for n in part if not is_trivial(n)] for part in (asked, given)]
+        return all(both) and bool(set.intersection(*both[0], *both[1]))
+
+
+def literals_of(node: ast.AST | None) -> list[Literal]:
+    values = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)] if node else []
+    values = [value.decode("latin-1") if isinstance(value, bytes) else value for value in values]
+    return [value for value in values if isinstance(value, str | int | float) and not isinstance(value, bool)]
+
+
+def unquoted(word: str) -> Literal:
+    return word[1:-1] if word[0] in "'\"`" else float(word) if "." in word else int(word[:300])
+
+
+def is_trivial(literal: Literal) -> bool:
+    if isinstance(literal, str):
+        return len(literal.strip()) < 3 or bool(COMMON.fullmatch(literal.strip())) or len(set(literal)) == 1
+    return abs(literal) < 100 or literal % 100 == 0 or literal in ROUND
+
+
+def is_specific(literal: Literal) -> bool:
+    """Whether hardly anybody would write the literal in a program but for a test's sake."""
+    if isinstance(literal, str):
+        return len(literal) >= 16 and not re.fullmatch(r"[\w.\-/:@]+|[A-Z][\w ,'()-]+", literal)
+    return len(re.sub(r"\D", "", repr(literal)).strip("0")) >= 5 and literal not in ROUND
+
+
+def fold(node: Any, depth: int = 0) -> str | None:
+    """The constant text of an expression, also where it is spelt out in pieces or lightly encoded."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+        return node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+    if isinstance(node, ast.JoinedStr):
+        values = (part.value if isinstance(part, ast.FormattedValue) else part for part in node.values)
+        return _join("", values, depth)
+    if depth > 60 or not isinstance(node, ast.BinOp | ast.Subscript | ast.Call):
+        return None
+    if isinstance(node, ast.BinOp):
+        return _join("", (node.left, node.right), depth) if isinstance(node.op, ast.Add) else None
+    if isinstance(node, ast.Subscript):
+        text = fold(node.value, depth + 1)
+        return text[::-1] if text and ast.unparse(node.slice) == "::-1" else None
+    name = str(getattr(node.func, "attr", None) or getattr(node.func, "id", ""))
+    owner = fold(getattr(node.func, "value", None), depth + 1)
+    first: Any = node.args[0] if node.args else None
+    given = [fold(argument, depth + 1) or "" for argument in node.args[:2]]
+    try:
+        swap = ["{}", *given] if name == "format" else given
+        if name in ("format", "replace") and owner and len(swap) == 2:
+            return (
+                owner.replace(swap[0], swap[1]) if owner.count(swap[0]) * len(swap[1]) <= MOST_ADDED else None
+            )
+        if name == "join" and len(owner or "") > 20:
+            return None
+        if name == "bytes" and isinstance(first, ast.List | ast.Tuple):
+            return bytes(n for n in literals_of(first) if isinstance(n, int)).decode("latin-1")
+        if name == "chr":
+            return chr(first.value)
+        made = isinstance(first, ast.GeneratorExp | ast.ListComp | ast.Call)
+        if name == "join" and made and "chr" in ast.unparse(first):
+            return (owner or "").join(chr(n) for n in literals_of(first) if isinstance(n, int))
+        if name == "join" and isinstance(first, ast.List | ast.Tuple) and owner is not None:
+            return _join(owner, first.elts[:500], depth)
+        if name in ("lower", "upper", "swapcase", "strip", "encode", "decode") and owner and len(given) < 2:
+            return owner if "code" in name else str(getattr(owner, name)())
+        if re.fullmatch(r"b(16|32|64|85)decode|urlsafe_b64decode", name) and given[0]:
+            return bytes(getattr(base64, name)(given[0])).decode("latin-1")
+        if name in ("fromhex", "unhexlify") and given[0]:
+            return bytes.fromhex(given[0]).decode("latin-1")
+        if name == "decode" and len(given) == 2 and "rot" in given[1]:
+            return codecs.decode(given[0], "rot13")
+    except (ValueError, TypeError, AttributeError, OverflowError, IndexError):
+        pass
+    return None
+
+
+def _join(glue: str, nodes: Iterable[ast.AST], depth: int) -> str | None:
+    parts = [fold(node, depth + 1) for node in nodes]
+    return None if None in parts else glue.join(filter(None, parts))
+
+
+def truth(node: ast.expr) -> bool | None:
+    """Whether an expression is true, or false, whatever its names hold; None when that depends."""
+    if isinstance(node, ast.Constant):
+        return bool(node.value)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        return None if (inner := truth(node.operand)) is None else not inner
+    if isinstance(node, ast.BoolOp) and (decides := isinstance(node.op, ast.Or)) in map(truth, node.values):
+        return decides
+    if isinstance(node, ast.IfExp):
+        return body if (body := truth(node.body)) == truth(node.orelse) else None
+    if isinstance(node, ast.Compare) and ast.unparse(node.left) == ast.unparse(node.comparators[0]):
+        return isinstance(node.ops[0], ast.Eq | ast.Is | ast.LtE | ast.GtE)
+    return None
