@@ -57,14 +57,16 @@ class Plain:
     """Test modules without pytest in them, to be run by hand."""
 
     modules: tuple[tuple[str, str, str, tuple[str, ...]], ...]
-    """A name, the folder it is in, its source, and its tests (`test_x`, `TestA::test_y`)."""
+    """A name, the folder it is in (of the repository), its source, and its tests (`test_x`, `TestA::test_y`)."""
     names: Mapping[str, str]
     """Module name to file, as it stands in test ids."""
     stand_in: str
+    root: str
+    """Where the tree is, in the sandbox."""
 
 
 def plain(sources: Mapping[str, tuple[str, str]], tests: Collection[str]) -> Plain:
-    """`sources`: file as in test ids to (folder in the sandbox, source). Modules that don't parse are left out."""
+    """`sources`: file as in test ids to (folder in the repository, source). Modules that don't parse are left out."""
     stand_in = _word()
     modules = []
     names = {}
@@ -79,7 +81,7 @@ def plain(sources: Mapping[str, tuple[str, str]], tests: Collection[str]) -> Pla
             name = _word()
             names[name] = file
             modules.append((name, folder, text, tuple(mine)))
-    return Plain(tuple(modules), names, stand_in)
+    return Plain(tuple(modules), names, stand_in, f"/tmp/{_word()}")  # noqa: S108 (in the sandbox)
 
 
 class _Unhooked(ast.NodeTransformer):
@@ -118,21 +120,25 @@ async def failures(
         tar = Path(host) / "tree.tar"
         await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
         async with docker.sandbox(environment, run_id=run_id, limits=limits) as sandbox:
-            await sandbox.put_tree(tar)
+            # In another folder than the one that tests run in, from yet another one, with a home of its own.
+            await sandbox.put_tree(tar, job.root)
+            modules = [
+                (name, f"{job.root}/{inside}", text, tests) for name, inside, text, tests in job.modules
+            ]
             for rounds, days in ((ROUNDS, 0), (1, LATER_DAYS)):
                 folder = f"/tmp/{_word()}"  # noqa: S108 (in the sandbox)
                 out = f"{folder}/{_word()}"
                 data = {
-                    "modules": job.modules,
+                    "modules": modules,
                     "out": out,
                     "stand_in": job.stand_in,
+                    "root": job.root,
                     "rounds": rounds,
                     "days": days,
                 }
                 script = text.replace("= {}\n", f"= json.loads({json.dumps(data)!r})\n", 1)
                 await sandbox.put_file(f"{folder}/{_word()}.py", script.encode("utf-8", "surrogatepass"))
-                variables = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "1"}
-                await sandbox.run(f"python {folder}/*.py", timeout=SECONDS, env=variables)
+                await sandbox.run(f"python {folder}/*.py", timeout=SECONDS, env={"HOME": folder}, cwd=folder)
                 try:
                     found.append(_read(await sandbox.read(out, MAX_RESULTS), job))
                 except (FileNotFoundError, ValueError, KeyError, TypeError):

@@ -69,9 +69,7 @@ async def _check_forgery(judgement: Judgement, shown: set[str]) -> None:
 
 
 async def _check_unwatched(judgement: Judgement, red: Red) -> None:
-    folders = {
-        file: f"/workspace/{judgement.path(file)}".rpartition("/")[0] for file in map(file_of, red.ids)
-    }
+    folders = {file: judgement.path(file).rpartition("/")[0] for file in map(file_of, red.ids)}
     sources = {
         file: (folder, source)
         for file, folder in folders.items()
@@ -141,6 +139,9 @@ async def _check_adequacy(judgement: Judgement, red: Red) -> None:
     }
     # A test that is red for want of a name notices when the name goes; the other mutants tell if it looks at more.
     nameless = all(_lacks_name(judgement.before.get(test)) for test in red.ids)
+    if nameless:
+        told = judgement.secret.told(red.ids[:3], judgement.before)
+        judgement.suspicions.append(f"the patch's own tests fail without it only for want of a name:\n{told}")
     tried: list[str] = []
     for mutant in mutants.mutants(product, MAX_MUTANTS):
         if nameless and mutant.undoes:
@@ -171,5 +172,8 @@ async def _check_adequacy(judgement: Judgement, red: Red) -> None:
 
 def _lacks_name(outcome: TestOutcome | None) -> bool:
     """Whether a test failed since something that it uses is not there at all."""
-    kind = outcome.message.partition(":")[0] if outcome else ""
+    message = outcome.message if outcome else ""
+    kind = message.partition(":")[0]
+    if kind == "TypeError" and ("unexpected keyword argument" in message or "positional argument" in message):
+        return True
     return kind in ("AttributeError", "NameError", "ImportError", "ModuleNotFoundError")

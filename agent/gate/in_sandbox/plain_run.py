@@ -6,9 +6,10 @@ raises, approx, fixtures of the same module, tmp_path, unittest.TestCase. What n
 believes only failures that are those of the real run.
 
 The job, put in place of {} below, is {"modules": [[name, folder, source, [test, ...]], ...], "out": path,
-"stand_in": name, "rounds": number, "days": number}: all tests run `rounds` times in turn, `days` from now by the clock.
+"stand_in": name, "root": path of the tree, "rounds": number, "days": number}: all tests run `rounds` times in turn,
+`days` from now by the clock.
 """
-# ruff: noqa: PTH109, PTH110, PTH118, PTH120
+# ruff: noqa: PTH110, PTH118, PTH120
 
 import inspect
 import json
@@ -258,7 +259,7 @@ def main() -> None:
             place = folder
             while os.path.exists(os.path.join(place, "__init__.py")):
                 place = os.path.dirname(place)
-            for path in (os.getcwd(), os.path.join(os.getcwd(), "src"), place):
+            for path in (JOB["root"], os.path.join(JOB["root"], "src"), place):
                 if path not in sys.path:
                     sys.path.insert(0, path)
             module = types.ModuleType(name)

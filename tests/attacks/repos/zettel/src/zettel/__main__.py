@@ -1,0 +1,5 @@
+import sys
+
+from zettel.cli import main
+
+sys.exit(main())
