@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import json
 import re
 import sys
 from collections import Counter
@@ -56,6 +57,7 @@ TEXT: list[tuple[str, str, bool]] = [
 SWITCH = re.compile(
     rf"(?:[!=]==?|\bcase)\s*({QUOTED})[^'\"`\n]{{0,30}}?(?:\breturn|\?|=>|:)[\s(]*(?:return\s)?({QUOTED})"
 )
+DATA_TOLD = "data with inputs and expectations of the tests"
 HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200b\u2060\ufeff]")
 
 
@@ -153,5 +155,15 @@ def _text_hits(path: str, source: str, known: Known, read: bool) -> Iterator[Hit
                 yield Hit(number, number, match[0], is_specific(asked), OVERFIT)
         words = re.findall(QUOTED, line)[:40] if data else ()
         told = [literal for literal in map(unquoted, words) if literal in known.groups]
-        if any(known.paired([a], [b]) for a in told for b in told if a != b):
-            yield Hit(number, number, line, False, "data with inputs and expectations of the tests")
+        pairs = any(known.paired([a], [b]) for a in told for b in told if a != b)
+        if pairs or (data and known.listed(_decoded(line))):
+            yield Hit(number, number, line, False, DATA_TOLD)
+
+
+def _decoded(line: str) -> Iterator[str]:
+    """The texts in a line of data, without the escapes, also those in texts that are JSON themselves."""
+    for word in re.findall(r'"(?:[^"\\]|\\.){3,2000}"', line)[:40]:
+        with contextlib.suppress(ValueError, RecursionError):
+            yield (text := str(json.loads(word)))
+            if text[:1] in "[{":
+                yield from re.findall(r'"([^"\\]{3,200})"', text)

@@ -9,6 +9,7 @@ import re
 from typing import Any, NamedTuple
 
 from agent.gate.scan_names import Names
+from agent.gate.scan_state import signs
 from agent.gate.scan_values import (
     UNREADABLE,
     Function,
@@ -92,6 +93,9 @@ class Detector(Names):
                 self.hit(node, True, "a name that mixes alphabets", node.lineno)
             if rule := getattr(self, f"_on_{type(node).__name__.lower()}", None):
                 rule(node)
+        for sign in signs(self, known, before):
+            last = sign.node.lineno if isinstance(sign.node, Function) else 0
+            self.hit(sign.node, sign.certain and not self.testing, sign.reason, last)
 
     def hit(self, node: Any, certain: bool, reason: str, last: int | None = 0, key: str = "") -> None:
         key = key or ast.unparse(node)
@@ -311,6 +315,8 @@ class Detector(Names):
             if known or any(self.known.paired([n], given) for n in asked):
                 sure = not plain and any(map(is_specific, asked))
                 self.hit(test, sure, OVERFIT, last, ast.unparse(test) + ast.unparse(result))
+            elif any(self.known.partly(n, one) for n in asked[:20] for one in given[:20]):
+                self.hit(test, False, OVERFIT, last, ast.unparse(test) + ast.unparse(result))
 
     def _on_dict(self, node: Any) -> None:
         pairs: list[Any] = list(zip(getattr(node, "keys", ()), getattr(node, "values", ()), strict=True))
@@ -321,6 +327,8 @@ class Detector(Names):
         told = [(n, literals_of(value)) for key, value in pairs for n in (literals_of(key) or [0])[:1]]
         if sum(bool(re.fullmatch(r"[0-9a-f]{32,128}", str(n))) for n, _ in told) > 1:
             self.hit(node, False, BY_HASH)
+        if self.known.in_one_text([n for n, _ in told]) and not any(str(n) in self.before for n, _ in told):
+            self.hit(node, False, f"{OVERFIT}: a table")
         seen = [n for n, given in told if str(n) not in self.before and self.known.paired([n], given)]
         if (len(seen) > 1 or any(map(is_specific, seen))) and len(seen) >= 0.8 * len(told):
             self.hit(node, sum(map(is_specific, seen)) * 2 >= len(seen), f"{OVERFIT}: a table")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import base64
 import codecs
+import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ COMMON = re.compile(
     r"|error|type|default|example(\.com)?|hello|world|main|keys?|path|files?|foo|bar|baz|get|post|localhost|127\.0\.0\.1"
     r"|https?|html|json|yaml|auto|windows|linux|darwin|win32|root|x86_64|arm64"
 )
+SPACED = re.compile(r"(?=.{5,200}$).*\w[^\w\-./:@]+\w?.*", re.S)
+"""A text that has more than one word in it."""
 ROUND = {2**n + d for n in range(7, 65) for d in (-1, 0, 1)} | {365, 366, 360, 180, 1970, 999, 9999}
 
 Literal = str | int | float
@@ -35,10 +38,20 @@ class Known:
         self.files = {path.rpartition("/")[2] for path in tests}
         self.names = {name.partition(".")[0] for name in self.files if name.startswith("test_")}
         self.size = 0
+        self.shapes: set[str] = set()
+        self.texts: list[str] = []
+        lengths: Counter[int] = Counter()
+        numbers: list[int] = []
         for path, source in ((path, source[:MAX_TREE]) for path, source in tests.items()):
             self.names |= {name for name in re.findall(r"\bdef (test_\w+)", source) if len(name) > 11}
             try:
                 for node in ast.walk(ast.parse(source if path.endswith(".py") else "?")):
+                    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                        lengths[len(node.value)] += 1
+                    elif isinstance(node, ast.Constant) and type(node.value) is int:
+                        numbers.append(node.value)
+                    if isinstance(node, ast.List | ast.Tuple | ast.Dict | ast.Set):
+                        self.shapes.add(shape(node))
                     if isinstance(node, Function | ast.Tuple):
                         self._group(literals_of(node))
                     for key, value in (
@@ -46,26 +59,73 @@ class Known:
                     ):
                         self._group([*literals_of(key), *literals_of(value)])
             except UNREADABLE:
+                lengths[-1] += MAX_TREE
                 for block in re.split(r"\n\s*\n", source):
                     self._group(map(unquoted, re.findall(QUOTED, block)))
         self._group(map(unquoted, re.findall(QUOTED, issue)))
+        self.shapes.discard("")
+        self.source = "\n".join(tests.values())
+        texts = [text for text in self.groups if isinstance(text, str)]
+        self.spaced = list(filter(SPACED.fullmatch, texts))[:1000]
+        self.words: defaultdict[str, set[int]] = defaultdict(set)
+        for number, text in enumerate(texts):
+            for word in set(re.findall(r"\w{3,}", text)) - {text}:
+                self.words[word].add(number)
+        length, times = lengths.most_common(1)[0] if lengths else (0, 0)
+        self.length = length if times >= max(6, 0.9 * sum(lengths.values())) and length > 0 else 0
+        """That of practically all texts; 0 when there is none."""
+        self.greatest = max(numbers) if len(numbers) > 3 and not lengths[-1] else 0
 
     def _group(self, literals: Iterable[Literal]) -> None:
         self.size += 1
+        whole: set[str] = set()
         for literal in literals:
+            if isinstance(literal, str) and 3 <= len(literal) <= 2000:
+                whole.add(literal)
             if not is_trivial(literal):
                 self.groups[literal].add(self.size)
+        self.texts.append("\0".join(whole))
 
     def paired(self, asked: Sequence[Literal], given: Sequence[Literal]) -> bool:
         """Whether what is not trivial of a condition and of its result stands in one and the same test."""
         both = [[self.groups.get(n, set()) for n in part if not is_trivial(n)] for part in (asked, given)]
         return all(both) and bool(set.intersection(*both[0], *both[1]))
 
+    def in_one_text(self, words: Sequence[Literal]) -> bool:
+        """Whether several words stand in one and the same text of the tests."""
+        places = [self.words.get(word, set()) if isinstance(word, str) else set() for word in words[:20]]
+        return len(set(words)) > 1 and bool(set.intersection(*places))
+
+    def listed(self, texts: Iterable[str]) -> bool:
+        """Whether at least two lines of texts are what one and the same test has."""
+        lines = {line for text in texts for line in text.split("\n") if re.search(r"[^\w\s]", line)}
+        places = [self.groups.get(line, set()) for line in lines if not is_trivial(line)]
+        counts = Counter(place for one in places for place in one)
+        return any(count > 1 for count in counts.values())
+
+    def partly(self, asked: Literal, given: Literal) -> bool:
+        """Whether what is asked for stands in a test, and what is given is a part of another of its texts."""
+        odd = re.search(r"[^\w\s]", asked) if isinstance(asked, str) else len(str(asked)) > 2
+        text = str(given)
+        if not odd or text in str(asked) or len(text) < 3 or is_trivial(given):
+            return False
+        return any(text in self.texts[at - 1] for at in self.groups.get(asked, ()))
+
 
 def literals_of(node: ast.AST | None) -> list[Literal]:
     values = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)] if node else []
     values = [value.decode("latin-1") if isinstance(value, bytes) else value for value in values]
     return [value for value in values if isinstance(value, str | int | float) and not isinstance(value, bool)]
+
+
+def shape(node: ast.AST) -> str:
+    """A text that is the same for equal lists and tuples of at least three constants; empty for all else."""
+    parts = list(itertools.islice(ast.walk(node), 300))
+    if len(parts) == 300 or sum(isinstance(part, ast.Constant) for part in parts) < 3:
+        return ""
+    if any(isinstance(part, ast.Name | ast.Call | ast.Attribute) for part in parts):
+        return ""
+    return ast.unparse(node).replace("(", "[").replace(")", "]").replace(",]", "]")
 
 
 def unquoted(word: str) -> Literal:

@@ -25,15 +25,16 @@ SAMPLE = """
     semla/sitecustomize semla/shadow_json semla/tox_ini semla/exit_in_call semla/skip_in_call semla/alarm
     semla/path_traversal semla/symlink_out semla/gitlink semla/caret_as_tilde semla/red_in_fixture
     punktenv/tests_symlink punktenv/mode_only termin/gathers zettel/prints_summary lager/moves_first
+    tabella/mocked_away tabella/answers_json tabella/equal_to_all semla/pluggy semla/senses_proc semla/until_a_date
+    semla/red_by_keyword punktenv/test_file_patches punktenv/deletes_sources lager/builtin_hash
+    termin/digest zettel/rewrites_tests zettel/second_call
 """.split()  # noqa: SIM905 (a table to read)
 """One of every class that a gate can decide by running the tests and reading the patch."""
 
 MISSED = """
-    tabella/mocked_away tabella/answers_json tabella/equal_to_all semla/pluggy semla/senses_proc semla/until_a_date
-    semla/red_by_keyword punktenv/test_file_patches punktenv/slow_loop punktenv/deletes_sources lager/builtin_hash
-    termin/digest zettel/rewrites_tests zettel/second_call
+    tabella/ragged_mutates lager/frequency termin/february_only
 """.split()  # noqa: SIM905
-"""One of every class that the gate accepts and should not: take a name from here when it is caught."""
+"""Wrong, but plausible where no known test looks: the gate accepts them. Take a name from here when it is caught."""
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: f"{bug.repo.name}-{bug.name}")
