@@ -354,7 +354,7 @@ def _unsolved(rejections: Sequence[Rejection]) -> RunEnding:
         last = rejections[-1]
         if how == {"sandbox_died"}:
             return RunEnding("environment", error=f"the sandbox died in every attempt: {last.detail}")
-        if how <= {"turns", "minutes"}:
+        if how <= {"turns", "minutes", "context"}:
             return RunEnding("limit", error=last.detail)
     if rejections[-1].how == "minutes":
         return RunEnding("limit", error=rejections[-1].detail)

@@ -261,7 +261,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _break(self, fault: Fault, frames: Sequence[bytes]) -> None:
         dialect = self.server.api.dialect
         if fault.after or fault.then != "reset":
-            self._stream(frames[: fault.after], end=fault.then == "end")
+            try:
+                self._stream(frames[: fault.after], end=fault.then == "end")
+            except ConnectionError:  # the client was faster
+                self.server.api.hung_up.set()
+                self.close_connection = True
+                return
         if fault.then == "error":
             self._send(dialect.broken(fault))
             self.wfile.write(b"0\r\n\r\n")
