@@ -24,7 +24,7 @@ class OutputLost(Exception):
 
 def open_streams() -> None:
     """Put streams that take any text, and break as said above, in the place of the process's own."""
-    for name, kind in (("stdout", _Results), ("stderr", _Notes)):
+    for name, kind in (("stdout", _Results), ("stderr", _Stream)):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -91,12 +91,7 @@ class _Stream:
         return getattr(self._stream, name)
 
     def _failed(self, error: Exception) -> None:
-        raise NotImplementedError
-
-
-class _Notes(_Stream):
-    def _failed(self, error: Exception) -> None:
-        return
+        """Nobody can be told that stderr is lost."""
 
 
 class _Results(_Stream):

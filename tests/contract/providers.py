@@ -36,7 +36,7 @@ class Provider:
     setup: Callable[[], AbstractContextManager[Mapping[str, str]]] = nullcontext  # type: ignore[assignment]
     """More that must run, giving more variables."""
     lacks: frozenset[str] = field(default_factory=frozenset)
-    """What the API has no way for: thinking (that is carried back), cache (counted), keepalive."""
+    """What the API has no way for: thinking (that is carried back), raw arguments (that are no JSON)."""
 
 
 _TOO_LONG = Fault(400, message="prompt is too long: 210000 tokens > 200000 maximum")

@@ -381,8 +381,6 @@ def test_time_to_the_first_token_is_measured(provider: Provider, monkeypatch: py
 def test_later_turns_read_earlier_ones_from_the_cache(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if "cache" in provider.lacks:
-        pytest.skip("the API counts no cached tokens")
     replies: list[Reply] = []
 
     async def use(talking: Talk) -> None:
