@@ -27,6 +27,8 @@ class Settings:
     test: str = DEFAULT_TEST_COMMAND
     test_timeout: float = 1800.0
     """Seconds for one run of the whole suite."""
+    checks: tuple[str, ...] = ()
+    """Commands (lint, types, build) that must say no worse with the patch than without it."""
     image: str | None = None
     setup: tuple[str, ...] | None = None
     memory_mb: int = 4096
@@ -48,7 +50,7 @@ _KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
         "memory": ("memory_mb", (int, str)),
         "cpus": ("cpus", (int, float)),
     },
-    "gate": {"test": ("test", str), "timeout": ("test_timeout", (int, float))},
+    "gate": {"test": ("test", str), "timeout": ("test_timeout", (int, float)), "checks": ("checks", list)},
     "models": {"ladder": ("models", list), "thinking": ("thinking", str)},
     "budget": {"turns": ("turns", int), "minutes": ("minutes", (int, float)), "attempts": ("attempts", int)},
 }
@@ -104,7 +106,7 @@ def _apply(data: Mapping[str, Any], where: str, settings: Settings) -> Settings:
 
 
 def _value(name: str, value: Any, where: str, key: str) -> Any:
-    if name in ("setup", "models"):
+    if name in ("setup", "models", "checks"):
         if not all(isinstance(item, str) for item in value):
             raise UsageError(f"{where}: {key} must be a list of strings")
         return tuple(value)

@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,9 @@ import anyio.to_thread
 
 from agent import attempt, events
 from agent.config import Settings
-from agent.errors import AgentError, ModelError
+from agent.errors import AgentError, EnvironmentFault, ModelError
 from agent.events import EventLog, redact
+from agent.lanes import side_by_side
 from agent.models.google_cache import Caches
 from agent.models.registry import open_model, parse_spec, sdk_of, warning
 from agent.prompts import render
@@ -32,7 +33,7 @@ from sandboxes.errors import SandboxDied, SandboxError, SetupFailed
 from sandboxes.types import Limits
 
 if TYPE_CHECKING:
-    from agent.gate import Baseline
+    from agent.gate import Baseline, Runner, Shelf
     from agent.git import Repository
     from agent.models.provider import FailedTry
     from sandboxes.docker import Docker
@@ -49,13 +50,15 @@ class Publish:
     branch: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Start:
     """What every attempt and every judgement of a run starts from."""
 
     docker: Docker
     environment: Environment
+    gate: Runner
     baseline: Baseline
+    """It gains its second run while the model works."""
     tar: Path
     """The repository at the base commit."""
 
@@ -71,6 +74,8 @@ class Run:
     folder: Path
     repository: Repository
     publish: Publish
+    shelf: Shelf | None = None
+    """Where baselines are kept for the next run."""
     seed: int = 0
     result: dict[str, Any] | None = None
     caches: Caches = field(default_factory=Caches)
@@ -117,6 +122,13 @@ class Run:
             fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)
         ):
             return RunEnding("not_reproduced", error=fault)
+        async with side_by_side() as tasks:
+            tasks.start_soon(self._again, start)
+            ending = await self._attempts(start)
+            tasks.cancel_scope.cancel()
+        return ending
+
+    async def _attempts(self, start: Start) -> RunEnding:
         deadline = anyio.current_time() + self.settings.minutes * 60
         rejections: list[Rejection] = []
         for number in range(1, self.settings.attempts + 1):
@@ -130,7 +142,7 @@ class Run:
             if ending.patch is not None:
                 verdict = await self._judge(start, number, ending.patch)
                 if verdict.accepted or verdict.needs_review:
-                    return await self._published(ending.patch, verdict)
+                    return await self._published(start, ending.patch, verdict)
             rejections.append(Rejection(number, ending.how, ending.detail, verdict))
             if ending.how == "minutes" or (ending.how == "gave_up" and number >= len(ladder)):
                 # A model that gave up has, from the same start with no new fact, nothing to add.
@@ -139,7 +151,7 @@ class Run:
 
     async def _prepare(self, tar: Path) -> Start:
         """The environment of the repository at the base commit, and the outcomes of its tests there."""
-        from agent.gate import take_baseline
+        from agent.gate import Runner
         from sandboxes.docker import Docker
 
         self.log.append(events.PhaseStarted("setup"))
@@ -156,23 +168,35 @@ class Run:
         )
         self.log.append(events.PhaseStarted("baseline", self.settings.test))
         started = time.monotonic()
-        baseline = await take_baseline(
+        gate = Runner(
             docker,
             self.repository,
             environment,
-            base=self.task.base,
-            test_command=self.settings.test,
-            # A suite that hangs on the base must not take more than what the whole run was given.
-            timeout=min(self.settings.test_timeout, self.settings.minutes * 60),
-            run_id=self.run_id,
-            log=self._note,
-            limits=sandbox_limits(self.settings, self.settings.test_timeout),
+            self.settings.test,
+            self.settings.test_timeout,
+            self.run_id,
+            self._note,
+            sandbox_limits(self.settings, self.settings.test_timeout),
+            self.shelf,
         )
+        # A suite that hangs on the base must not take more than what the whole run was given.
+        hasty = replace(gate, timeout=min(self.settings.test_timeout, self.settings.minutes * 60))
+        baseline = await hasty.baseline(self.task.base)
         outcomes = list(baseline.outcomes.values())
         failing = sorted(t for t, o in baseline.outcomes.items() if o in ("failed", "error"))
         counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         self.log.append(events.BaselineTaken(counts, failing, time.monotonic() - started))
-        return Start(docker, environment, baseline, tar)
+        return Start(docker, environment, gate, baseline, tar)
+
+    async def _again(self, start: Start) -> None:
+        """The suite on the base once more, while the model works: what ends otherwise now is flaky."""
+        try:
+            start.baseline = await start.gate.again(self.task.base, start.baseline)
+        except EnvironmentFault as fault:
+            self._note(f"the suite could not be run a second time on the base commit: {fault}", "warning")
+        if flaky := sorted(start.baseline.flaky):
+            listed = ", ".join(flaky[:10]) + (f" and {len(flaky) - 10} more" if len(flaky) > 10 else "")
+            self._note(f"flaky on the base commit: {listed}", "warning")
 
     async def _work(
         self, start: Start, spec: str, number: int, rejections: Sequence[Rejection], deadline: float
@@ -237,21 +261,7 @@ class Run:
 
         self.log.append(events.PhaseStarted("gate", f"attempt {number}"))
         write_atomically(self.folder / "gate" / f"{number}.diff", patch)
-        verdict = await judge(
-            start.docker,
-            self.repository,
-            start.environment,
-            base=self.task.base,
-            patch=patch,
-            test_command=self.settings.test,
-            fail_to_pass=self.task.fail_to_pass,
-            test_patch=self.task.test_patch,
-            baseline=start.baseline,
-            timeout=self.settings.test_timeout,
-            run_id=self.run_id,
-            log=self._note,
-            limits=sandbox_limits(self.settings, self.settings.test_timeout),
-        )
+        verdict = await judge(start.gate, patch, **self._inputs(start))
         data = redact(verdict_json(verdict), self.log.secrets)
         write_atomically(self.folder / "gate" / f"{number}.json", json.dumps(data, indent=2).encode() + b"\n")
         self.log.append(events.VerdictReached(number, data))
@@ -271,7 +281,32 @@ class Run:
             )
         return verdict
 
-    async def _published(self, patch: bytes, verdict: Verdict) -> RunEnding:
+    def _inputs(self, start: Start) -> dict[str, Any]:
+        """What the gate judges by, beside the patch."""
+        return {
+            "base": self.task.base,
+            "fail_to_pass": self.task.fail_to_pass,
+            "test_patch": self.task.test_patch,
+            "baseline": start.baseline,
+            "extra_checks": self.settings.checks,
+        }
+
+    async def _offer_smaller(self, start: Start, patch: bytes, verdict: Verdict) -> None:
+        """Put a smaller patch that is accepted too beside an accepted one."""
+        from agent.gate import smaller
+
+        try:
+            found = await smaller(start.gate, verdict, patch, **self._inputs(start))
+        except EnvironmentFault as fault:
+            self._note(f"not looked for a smaller patch: {fault}", "warning")
+            return
+        if found:
+            path = self.folder / "smaller.diff"
+            write_atomically(path, found.patch)
+            left = "\n".join(found.left_out)
+            self._note(f"accepted as well without these hunks, as {path}:\n{left}")
+
+    async def _published(self, start: Start, patch: bytes, verdict: Verdict) -> RunEnding:
         """Put the patch where the user asked for it; the run's folder always has it."""
         status = verdict.status
         path = self.folder / "patch.diff"
@@ -291,6 +326,8 @@ class Run:
             # The verdict stands and the patch is safe; only its second home failed.
             self._note(f"the patch is in {self.folder / 'patch.diff'}, but not published: {error}", "warning")
             return RunEnding(status, patch=str(self.folder / "patch.diff"), error=f"not published: {error}")
+        if verdict.accepted:
+            await self._offer_smaller(start, patch, verdict)
         return RunEnding(status, patch=str(path), branch=branch)
 
     def _note(self, text: str, level: Any = "info") -> None:

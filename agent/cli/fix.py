@@ -81,7 +81,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from agent.cli.signals import run_async
+    from agent.config import home
     from agent.events import EventLog, secret_values
+    from agent.gate import Shelf
     from agent.git import Repository
     from agent.progress import open_view
     from agent.result import exit_code
@@ -100,7 +102,8 @@ def main(args: argparse.Namespace) -> int:
             log.listeners.append(stream.show)
         with open_view(sys.stderr) as view:
             log.listeners.append(view.show)
-            run = Run(run_id, task, settings, log, folder, repository, publish)
+            shelf = Shelf(home() / "baselines")
+            run = Run(run_id, task, settings, log, folder, repository, publish, shelf)
             _started(run, repository)
             try:
                 result = run_async(run.execute)

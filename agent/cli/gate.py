@@ -7,16 +7,25 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from agent.cli.inputs import new_run_id, read_file, read_test_patch, repository_settings, test_ids
+from agent.cli.inputs import (
+    check_output,
+    new_run_id,
+    read_file,
+    read_test_patch,
+    repository_settings,
+    test_ids,
+)
 from agent.cli.streams import print_result
 from agent.errors import EnvironmentFault, UsageError
 from agent.types import Verdict
 
 if TYPE_CHECKING:
     from agent.config import Settings
+    from agent.gate import Shelf
     from agent.gate.proof import Proof
+    from agent.gate.smaller import Smaller
     from agent.git import Repository
 
 
@@ -38,6 +47,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--image", metavar="IMAGE", help="the image to judge in (default: set up from the repository)"
     )
     p.add_argument(
+        "--smaller",
+        metavar="FILE",
+        help="after acceptance look for hunks that the verdict doesn't need, and write the patch without them there",
+    )
+    p.add_argument(
         "--json", action="store_true", help="print the verdict as one JSON object, and nothing else"
     )
     p.set_defaults(run=main)
@@ -45,12 +59,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from agent.cli.signals import run_async
-    from agent.config import checked
-    from agent.gate import verdict_json
+    from agent.config import checked, home
+    from agent.gate import Shelf, verdict_json
     from agent.gate.proof import differences
     from agent.git import Repository
     from agent.progress import terminal_width, verdict_table
-    from agent.result import EXIT_CODES
+    from agent.result import EXIT_CODES, write_atomically
     from agent.text import printable
 
     with Repository(args.repo) as repository:
@@ -70,16 +84,29 @@ def main(args: argparse.Namespace) -> int:
                 test_patch = read_test_patch(args.test_patch, repository, base)
             if not patch.strip():
                 raise UsageError(f"--patch {args.patch}: the file is empty; name a patch to judge")
-        verdict = run_async(_judge, repository, base, settings, patch, named, test_patch)
+        # A proof is judged from nothing but itself.
+        shelf = None if then else Shelf(home() / "baselines")
+        output = check_output(args.smaller, "--smaller") if args.smaller is not None else None
+        verdict, less = run_async(
+            _judge, repository, base, settings, patch, named, test_patch, shelf, output is not None
+        )
+    if output is not None and less is not None:
+        write_atomically(output, less.patch)
     data, code = verdict_json(verdict), EXIT_CODES[verdict.status]
     differs = differences(then.verdict, verdict) if then else []
     if args.json:
         if then:
             data["differs_from_proof"] = differs
+        if output is not None:
+            data["left_out"] = less.left_out if less else []
         return print_result(json.dumps(data, indent=2), code, for_programs=True)
     lines = [verdict_table(data, terminal_width(sys.stdout))]
     if then:
         lines += ["", *(differs[:40] or ["every test has the outcome that the proof tells"])]
+    if output is not None and verdict.accepted:
+        left_out = less.left_out if less else ()
+        told = f"accepted as well without these hunks, as {output}:" if less else "each hunk is needed"
+        lines += ["", told, *left_out]
     return print_result("\n".join([printable("\n".join(lines)), verdict.status]), code)
 
 
@@ -103,10 +130,12 @@ async def _judge(
     patch: bytes,
     fail_to_pass: tuple[str, ...],
     test_patch: bytes | None,
-) -> Verdict:
+    shelf: Shelf | None,
+    want_smaller: bool,
+) -> tuple[Verdict, Smaller | None]:
     import anyio.to_thread
 
-    from agent.gate import judge
+    from agent.gate import Runner, judge, smaller
     from agent.run import TOOLS, sandbox_limits
     from agent.scratch import scratch
     from sandboxes.docker import Docker
@@ -125,21 +154,27 @@ async def _judge(
             environment = await docker.environment(
                 tar, image=settings.image, setup=settings.setup, tools_dir=TOOLS, log=log
             )
-        return await judge(
+        runner = Runner(
             docker,
             repository,
             environment,
-            base=base,
-            patch=patch,
-            test_command=settings.test,
-            fail_to_pass=fail_to_pass,
-            test_patch=test_patch,
-            baseline=None,
-            timeout=settings.test_timeout,
-            run_id=new_run_id(),
-            log=log,
-            limits=sandbox_limits(settings, settings.test_timeout),
+            settings.test,
+            settings.test_timeout,
+            new_run_id(),
+            log,
+            sandbox_limits(settings, settings.test_timeout),
+            shelf,
         )
+        inputs: dict[str, Any] = {
+            "base": base,
+            "fail_to_pass": fail_to_pass,
+            "test_patch": test_patch,
+            "baseline": None,
+            "extra_checks": settings.checks,
+        }
+        verdict = await judge(runner, patch, **inputs)
+        less = await smaller(runner, verdict, patch, **inputs) if want_smaller and verdict.accepted else None
+        return verdict, less
     except SandboxError as error:
         if isinstance(error, SetupFailed):
             log(error.log)

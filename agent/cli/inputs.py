@@ -87,15 +87,15 @@ def repository_settings(repository: Repository, base: str) -> Settings:
     return settings
 
 
-def check_output(path: str) -> Path:
-    """Where --output writes: a file, or a new one in a folder that takes it; a symlink stands for its target."""
+def check_output(path: str, flag: str = "--output") -> Path:
+    """Where a flag's file goes: a file, or a new one in a folder that takes it; a symlink stands for its target."""
     if not path:
-        raise UsageError("--output: the file's name is empty")
+        raise UsageError(f"{flag}: the file's name is empty")
     output = Path(path).resolve()
     if output.exists() and not output.is_file():
-        raise UsageError(f"--output {path}: not a regular file; name a file to write")
+        raise UsageError(f"{flag} {path}: not a regular file; name a file to write")
     if not output.parent.is_dir() or not os.access(output.parent, os.W_OK):
-        raise UsageError(f"--output {path}: its folder is not there or can't be written")
+        raise UsageError(f"{flag} {path}: its folder is not there or can't be written")
     return output
 
 

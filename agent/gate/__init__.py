@@ -1,7 +1,18 @@
 """The gate: judges a patch in fresh sandboxes, from evidence alone."""
 
-from agent.gate.judge import judge, take_baseline
+from agent.gate.baseline import Baseline, Shelf
+from agent.gate.judge import judge
 from agent.gate.proof import proof, verdict_from_json, verdict_json
-from agent.gate.runner import Baseline
+from agent.gate.runner import Runner
+from agent.gate.smaller import smaller
 
-__all__ = ["Baseline", "judge", "proof", "take_baseline", "verdict_from_json", "verdict_json"]
+__all__ = [
+    "Baseline",
+    "Runner",
+    "Shelf",
+    "judge",
+    "proof",
+    "smaller",
+    "verdict_from_json",
+    "verdict_json",
+]

@@ -20,25 +20,23 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import anyio
 import anyio.to_thread
 
 from agent.errors import UsageError
-from agent.gate import compare, flakes, scan, trials
+from agent.gate import compare, extra, flakes, scan, trials
+from agent.gate.baseline import Baseline
 from agent.gate.compare import Outcomes, Red, Secret
 from agent.gate.policy import MAX_PATCH, changes, examine
-from agent.gate.runner import Baseline, Runner, last_lines, named_outcomes
+from agent.gate.runner import Runner, last_lines, named_outcomes
 from agent.gate.suites import SuiteRun, counts, file_of
-from agent.git import EXECUTABLE, REGULAR, BlobTooLarge, Entry, PatchError, Repository
+from agent.git import EXECUTABLE, REGULAR, BlobTooLarge, Entry, PatchError
+from agent.lanes import Started, side_by_side
 from agent.types import Check, Verdict
 from tools.suite import TestOutcome
-
-if TYPE_CHECKING:
-    from sandboxes.docker import Docker
-    from sandboxes.types import Environment, Limits
 
 SLOWER = 3.0
 SLOWER_SECONDS = 5.0
@@ -50,49 +48,26 @@ MAX_HUNKS = 4000
 """Characters of the hunks shown for review."""
 
 
-async def take_baseline(
-    docker: Docker,
-    repository: Repository,
-    environment: Environment,
-    *,
-    base: str,
-    test_command: str,
-    timeout: float,
-    run_id: str,
-    log: Callable[[str], None],
-    limits: Limits | None = None,
-) -> Baseline:
-    """Run the suite on the base commit. Raises EnvironmentFault when that shows no passing test."""
-    runner = Runner(docker, repository, environment, test_command, timeout, run_id, log, limits)
-    return await runner.baseline(base)
-
-
 async def judge(
-    docker: Docker,
-    repository: Repository,
-    environment: Environment,
+    runner: Runner,
+    patch: bytes,
     *,
     base: str,
-    patch: bytes,
-    test_command: str,
     fail_to_pass: Sequence[str] = (),
     test_patch: bytes | None = None,
     baseline: Baseline | None = None,
-    timeout: float,
-    run_id: str,
-    log: Callable[[str], None],
-    limits: Limits | None = None,
+    extra_checks: Sequence[str] = (),
 ) -> Verdict:
-    """Judge `patch` against commit `base`; `timeout` in seconds is for each run of the suite.
+    """Judge `patch` against commit `base`.
 
-    A check that fails ends the judgement where what follows could not be answered; checks that were not made are
-    not in the verdict. Raises EnvironmentFault for faults of the engine, the sandbox or the baseline (they never
-    reject a patch) and UsageError for a test patch that does not apply.
+    `extra_checks` are commands (lint, types, build) that must say no worse than on the base. A check that fails ends
+    the judgement where what follows could not be answered; checks that were not made are not in the verdict. Raises
+    EnvironmentFault for faults of the engine, the sandbox or the baseline (they never reject a patch) and UsageError
+    for a test patch that does not apply.
     """
     started = time.monotonic()
-    runner = Runner(docker, repository, environment, test_command, timeout, run_id, log, limits)
-    judgement = Judgement(runner, base, tuple(fail_to_pass))
-    with contextlib.suppress(_Ended):
+    judgement = Judgement(runner, base, tuple(fail_to_pass), tuple(extra_checks))
+    with contextlib.suppress(Ended):
         await judgement.make(patch, test_patch, baseline)
     failed = [check.name for check in judgement.checks if not check.passed]
     green = not set(failed) - {"review"}
@@ -107,20 +82,23 @@ async def judge(
     )
 
 
-class _Ended(Exception):
+class Ended(Exception):
     """A check failed, and what follows cannot be asked."""
 
 
 class Judgement:
     """One patch on its way through the checks, in their order."""
 
-    def __init__(self, runner: Runner, base: str, named: tuple[str, ...]) -> None:
+    def __init__(
+        self, runner: Runner, base: str, named: tuple[str, ...], extra_checks: tuple[str, ...]
+    ) -> None:
         self.runner = runner
         self.repository = runner.repository
         self.base_commit = base
         self.base = self.repository.tree_of(base)
         self.base_files = self.repository.files(self.base)
         self.named = named
+        self.extra_checks = extra_checks
         self.checks: list[Check] = []
         self.before: Outcomes = {}
         self.after: Outcomes = {}
@@ -132,29 +110,54 @@ class Judgement:
     def check(self, name: str, passed: bool, evidence: str, *, go_on: bool = False) -> None:
         self.checks.append(Check(name, passed, evidence))
         if not passed and not go_on:
-            raise _Ended
+            raise Ended
 
     async def make(self, patch: bytes, test_patch: bytes | None, baseline: Baseline | None) -> None:
-        await anyio.to_thread.run_sync(self._take, patch, test_patch)
-        self.baseline = (baseline or await self.runner.baseline(self.base_commit)).run
+        await anyio.to_thread.run_sync(self.take, patch, test_patch)
+        taken = baseline or await self.runner.baseline(self.base_commit)
+        self.baseline, self.unsteady = taken.run, taken.flaky
         self.check("baseline", True, f"on the base commit: {counts(self.baseline)}")
-        self.prefix = _prefix(self.baseline.files, self.base_files)
+        self.prefix = prefix_of(self.baseline.files, self.base_files)
         self.secret = Secret(self._ids(self.hidden), frozenset(self.baseline.outcomes))
         red = await self._red()
         self.check("red", not red.fault, red.evidence)
-        back = {path: self.base_files.get(path) for path in self.intake.set_aside}
-        self.after_tree = self.repository.with_files(self.patched, {**back, **self.hidden})
+        self.after_tree = self.tree_after()
         await anyio.to_thread.run_sync(self._scan, red)
-        await self._green_first(red)
-        await self._run_after()
-        await self._judge_after(red)
+        await self._run_and_try(red)
         if all(check.passed for check in self.checks):
-            await trials.try_it(self, red)
+            await trials.adequacy(self, red)
         reasons = self._review()
         if reasons and all(check.passed for check in self.checks):
             self.check("review", False, reasons, go_on=True)
 
-    def _take(self, patch: bytes, test_patch: bytes | None) -> None:
+    async def _run_and_try(self, red: Red) -> None:
+        """All runs of the patched tree that don't depend on each other, side by side.
+
+        The tests that show the fix come first: most patches that fail do so there, and then nothing else is waited for.
+        """
+        async with side_by_side() as tasks:
+            first = Started(tasks, partial(self._green_first, red))
+            suite = Started(tasks, partial(self._run_after, red))
+            forgery = Started(tasks, partial(trials.forgery, self, red, suite.result))
+            unwatched = Started(tasks, partial(trials.unwatched, self, red))
+            repeated = Started(tasks, partial(trials.repeated, self, red))
+            others = Started(
+                tasks, partial(extra.run, self.runner, self.base, self.patched, self.extra_checks)
+            )
+            if bad := await first.result():
+                self.shown = red.ids
+                self.check("green", False, f"with the fix:\n{self.secret.told(bad, self.after)}")
+            self.check("runner", *await suite.result())
+            await self._judge_after(red)
+            for trial in (forgery, unwatched, repeated, others):
+                if any(not check.passed for check in self.checks):
+                    tasks.cancel_scope.cancel()
+                    return
+                made = await trial.result()
+                self.checks += made.checks
+                self.suspicions += made.suspicions
+
+    def take(self, patch: bytes, test_patch: bytes | None) -> None:
         """Make the trees and take the patch apart, or refuse it."""
         repository = self.repository
         self.hidden: dict[str, Entry | None] = {}
@@ -177,6 +180,11 @@ class Judgement:
         self.check(
             "tests_kept", not intake.lost, "\n".join(intake.lost) or "no test of the base is taken away"
         )
+
+    def tree_after(self) -> str:
+        """The patched product with the tests that the gate stands by."""
+        back = {path: self.base_files.get(path) for path in self.intake.set_aside}
+        return self.repository.with_files(self.patched, {**back, **self.hidden})
 
     async def _red(self) -> Red:
         """Run what is to show the fault on the base's product."""
@@ -212,24 +220,22 @@ class Judgement:
         own, changed = self._modules(intake.additive), self._modules(intake.set_aside)
         return compare.red_own(self.before, base, own, changed, broken_off)
 
-    async def _run_after(self) -> None:
+    async def _run_after(self, red: Red) -> tuple[bool, str]:
         """Run the patched product with the tests that the gate stands by, and see whether the run can be believed."""
-        watched = (
+        watched = sorted(
             self._modules(self.intake.additive) | self._modules(self.hidden) | set(map(file_of, self.named))
         )
-        self.after, runs = await self._seen("the patched tree", self.after_tree, sorted(watched), whole=True)
+        self.after, runs = await self._seen("the patched tree", self.after_tree, watched, whole=True)
         if any(run.problem and run.exit_code is not None for run in runs):
             # It may have been the machine's fault; the code's own crash comes again.
             self.runner.log(f"the run gave no report ({runs[-1].problem}); once more")
-            self.after, runs = await self._seen(
-                "the patched tree", self.after_tree, sorted(watched), whole=True
-            )
+            self.after, runs = await self._seen("the patched tree", self.after_tree, watched, whole=True)
         faults = [fault for run in runs if (fault := self._doubt(run))]
         if faults:
             # The output may quote hidden tests.
             lines = "" if self.hidden else "\n" + last_lines(runs[-1])
-            self.check("runner", False, "; ".join(faults) + lines)
-        self.check("runner", True, f"exit code, report and output agree: {counts(runs[0])}")
+            return False, "; ".join(faults) + lines
+        return True, f"exit code, report and output agree: {counts(runs[0])}"
 
     def _doubt(self, run: SuiteRun) -> str:
         """Why a run of patched code is not to be believed; what the baseline shows as well is the suite's habit."""
@@ -298,19 +304,19 @@ class Judgement:
         skipped = told(kept.skipped, self.after) or "no test is newly skipped or expected to fail"
         self.check("newly_skipped", not kept.skipped, skipped, go_on=True)
 
-    async def _green_first(self, red: Red) -> None:
-        """Run only the tests that show the fix: most patches that fail do so here, without waiting for the suite."""
+    async def _green_first(self, red: Red) -> list[str]:
+        """Run only the tests that show the fix, and return those that do not pass with it."""
         theirs = set() if self.named or self.hidden else self._modules(self.intake.set_aside)
         ids = [test for test in red.ids if file_of(test) not in theirs]
         if not ids or red.files or self.intake.set_aside:
-            return
+            return []
         files = sorted(set(map(file_of, ids)))
         run = await self.runner.run("the patched tree", self.after_tree, files, baseline=self.baseline)
         bad = [test for test in ids if not compare.is_passed(run.outcomes, test)]
-        if bad and not run.problem:
-            self.after = run.outcomes
-            self.shown = red.ids
-            self.check("green", False, f"with the fix:\n{self.secret.told(bad, run.outcomes)}")
+        if not bad or run.problem:
+            return []
+        self.after = {**self.after, **run.outcomes}
+        return bad
 
     async def _without_flakes(self, kept: compare.Kept) -> compare.Kept:
         """`kept` without the tests that fail now and then, with or without the fix."""
@@ -405,7 +411,7 @@ class Judgement:
         return set(self._ids(file for file in files if self.intake.paths.is_module(file)))
 
 
-def _prefix(tested: Iterable[str], files: Iterable[str]) -> str:
+def prefix_of(tested: Iterable[str], files: Iterable[str]) -> str:
     """The folder that test ids are relative to ("" or "folder/"): a test command may change into one."""
     files = set(files)
     for test in sorted(tested):

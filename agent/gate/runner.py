@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import anyio
+
 from agent.errors import EnvironmentFault
+from agent.gate.baseline import Baseline, Shelf
 from agent.gate.suites import SuiteRun, counts, run_suite
 from agent.git import Repository
+from agent.types import Check
+from sandboxes.containers import affordable_cpus
 from sandboxes.errors import SandboxError
+from sandboxes.types import Limits
 from tools.suite import TestOutcome
 
 if TYPE_CHECKING:
     from sandboxes.docker import Docker
-    from sandboxes.types import Environment, Limits
+    from sandboxes.types import Environment
+
+
+MAX_LANES = 4
+"""Runs side by side: more of them gain little, and use up the memory."""
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """The suite's run on the base commit."""
+class Tried:
+    """What a trial found: checks, and what a person must look at."""
 
-    run: SuiteRun
-
-    @property
-    def outcomes(self) -> dict[str, str]:
-        """Outcome per test id."""
-        return named_outcomes(self.run.outcomes)
+    checks: tuple[Check, ...] = ()
+    suspicions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs the suite on trees of one repository."""
+    """Runs the suite on trees of one repository; runs that are asked for at once go side by side, one for each CPU
+    of `limits`."""
 
     docker: Docker
     repository: Repository
@@ -40,13 +48,27 @@ class Runner:
     timeout: float
     run_id: str
     log: Callable[[str], None]
-    limits: Limits | None
+    limits: Limits | None = None
+    shelf: Shelf | None = None
+    lanes: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+
+    @asynccontextmanager
+    async def lane(self, what: str) -> AsyncIterator[None]:
+        """Wait until one more sandbox may run, and say what it is for. Raises EnvironmentFault for what the sandbox
+        is to blame for."""
+        try:
+            cpus = await affordable_cpus(self.docker.engine, self.limits or Limits())
+            self.lanes.total_tokens = min(max(int(cpus), 1), MAX_LANES)
+            async with self.lanes:
+                self.log(what)
+                yield
+        except SandboxError as error:
+            raise EnvironmentFault(f"the sandbox failed during a run of the suite: {error}") from error
 
     async def run(
         self, what: str, tree: str, files: Sequence[str] = (), *, baseline: SuiteRun | None = None
     ) -> SuiteRun:
-        self.log(f"running {f'{len(files)} test files' if files else 'the suite'} on {what}")
-        try:
+        async with self.lane(f"running {f'{len(files)} test files' if files else 'the suite'} on {what}"):
             return await run_suite(
                 self.docker,
                 self.repository,
@@ -59,11 +81,37 @@ class Runner:
                 run_id=self.run_id,
                 limits=self.limits,
             )
-        except SandboxError as error:
-            raise EnvironmentFault(f"the sandbox failed during a run of the suite: {error}") from error
 
     async def baseline(self, base: str) -> Baseline:
-        run = await self.run("the base commit", self.repository.tree_of(base))
+        """The baseline, from the shelf if it is there."""
+        found = self.shelf.get(*self._key(base)) if self.shelf else None
+        if found:
+            self.log("the baseline is that of an earlier judgement of this commit")
+            return found
+        return self._kept(base, Baseline(self._usable(await self.run("the base commit", self._tree(base)))))
+
+    async def again(self, base: str, baseline: Baseline) -> Baseline:
+        """The baseline with a second run, which shows tests that fail now and then."""
+        if baseline.again:
+            return baseline
+        run = await self.run("the base commit, again", self._tree(base), baseline=baseline.run)
+        return self._kept(base, replace(baseline, again=run))
+
+    def _tree(self, base: str) -> str:
+        return self.repository.tree_of(base)
+
+    def _key(self, base: str) -> tuple[str, ...]:
+        return (self._tree(base), self.environment.image, self.environment.digest, self.test_command)
+
+    def _kept(self, base: str, baseline: Baseline) -> Baseline:
+        if self.shelf:
+            try:
+                self.shelf.put(baseline, *self._key(base))
+            except OSError as error:
+                self.log(f"the baseline cannot be kept for the next time: {error}")
+        return baseline
+
+    def _usable(self, run: SuiteRun) -> SuiteRun:
         # A suite in which nothing passes may show the fault; one that can't import what it needs shows the set-up's.
         unloadable = all(
             outcome.outcome == "skipped"
@@ -72,7 +120,7 @@ class Runner:
             for outcome in run.outcomes.values()
         )
         if not run.problem and not unloadable:
-            return Baseline(run)
+            return run
         reason = run.problem or f"no test passes ({counts(run)})"
         raise EnvironmentFault(
             f"the suite is of no use on the base commit: {reason}; mend the set-up or give another command "

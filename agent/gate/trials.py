@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-import anyio
 import anyio.to_thread
 
 from agent.gate import compare, disguise, integrity, mutants
 from agent.gate.compare import Red
+from agent.gate.runner import Tried
 from agent.gate.suites import SuiteRun, file_of
 from agent.git import REGULAR
+from agent.lanes import Started, side_by_side
+from agent.types import Check
 from tools.suite import TestOutcome
 
 if TYPE_CHECKING:
     from agent.gate.judge import Judgement
 
 MAX_MUTANTS = 8
+MAX_REPEATED = 20.0
+"""Seconds of the tests that are repeated: slower ones are not."""
 
 
-async def try_it(judgement: Judgement, red: Red) -> None:
-    """Try what looks green: forged outcomes, a fix for the runner's eyes only, a test that notices nothing."""
+async def forgery(judgement: Judgement, red: Red, suite: Callable[[], Awaitable[object]]) -> Tried:
+    """Tests that are made to fail must fail. `suite` waits for the run of the suite that is in question."""
     shown = {file_of(test) for test in (*red.ids, *red.names)} | set(red.files)
-    # The mutants' runs come last: they are the dearest, and needed for a patch's own tests only.
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_check_forgery, judgement, shown)
-        tasks.start_soon(_check_unwatched, judgement, red)
-    if (
-        not judgement.named
-        and not judgement.hidden
-        and red.ids
-        and all(check.passed for check in judgement.checks)
-    ):
-        await _check_adequacy(judgement, red)
-
-
-async def _check_forgery(judgement: Judgement, shown: set[str]) -> None:
-    files = integrity.chosen(shown, judgement.after, judgement.baseline.seconds)
+    if red.files or red.names:
+        await suite()  # only then the tests that shall be made to fail have names
+        expected = judgement.after
+    else:
+        expected = {**judgement.baseline.outcomes, **judgement.before}
+        for test in red.ids:
+            expected[test] = replace(expected[test], outcome="passed")
+    files = integrity.chosen(shown, expected, judgement.baseline.seconds)
     sources = {file: source for file in files if (source := judgement.source(file)) is not None}
 
     def laid_on(what: str, tree: str) -> integrity.Run:
@@ -56,19 +55,46 @@ async def _check_forgery(judgement: Judgement, shown: set[str]) -> None:
 
     odd, asked = await integrity.forged(
         sources,
-        judgement.after,
+        expected,
         laid_on("the patched tree, its tests made to fail", judgement.after_tree),
         laid_on("the base, its tests made to fail", judgement.before_tree),
     )
+    await suite()
+    odd = [test for test in odd if compare.is_passed(judgement.after, test)]
     if odd:
         told = _names(judgement, odd)
         said = f"{len(odd)} of {asked} tests that were made to fail pass all the same: outcomes are forged\n{told}"
     else:
         said = f"{asked} tests that were made to fail fail" if asked else "no test could be made to fail"
-    judgement.check("forgery", not odd, said, go_on=True)
+    return Tried((Check("forgery", not odd, said),))
 
 
-async def _check_unwatched(judgement: Judgement, red: Red) -> None:
+async def repeated(judgement: Judgement, red: Red) -> Tried:
+    """What shows the fix must fail each time without it. (That it passes with it is seen alone and in the suite.)"""
+    files = sorted(set(map(file_of, red.ids)))
+    seconds = sum(outcome.seconds for test, outcome in judgement.before.items() if file_of(test) in files)
+    if not red.ids or red.files or judgement.intake.set_aside or seconds > MAX_REPEATED:
+        return Tried()
+    runner = judgement.runner
+    async with side_by_side() as tasks:
+        runs = [
+            Started(tasks, partial(runner.run, what, tree, files, baseline=judgement.baseline))
+            for what, tree in [
+                ("the base, again", judgement.before_tree),
+                ("the base, once more", judgement.before_tree),
+            ]
+        ]
+        seen = [(await run.result()).outcomes for run in runs]
+    passing = [test for test in red.ids if any(compare.is_passed(run, test) for run in seen)]
+    if not passing:
+        said = f"what shows the fix failed in each of {1 + len(seen)} runs without it"
+        return Tried((Check("repeat", True, said),))
+    said = f"what is to show the fix is flaky, these pass at times without it:\n{_names(judgement, passing)}"
+    return Tried((Check("repeat", False, said),))
+
+
+async def unwatched(judgement: Judgement, red: Red) -> Tried:
+    """The fix must be there when no test runner is."""
     folders = {file: judgement.path(file).rpartition("/")[0] for file in map(file_of, red.ids)}
     sources = {
         file: (folder, source)
@@ -77,40 +103,41 @@ async def _check_unwatched(judgement: Judgement, red: Red) -> None:
     }
     job = disguise.plain(sources, red.ids)
     if not job.modules:
-        return
+        return Tried()
     runner = judgement.runner
 
-    async def failures(tree: str) -> disguise.Failures:
+    async def failures(what: str, tree: str) -> disguise.Failures:
         gone = {
             path: None
             for path in judgement.repository.files(tree)
             if judgement.intake.paths.is_module(path) or path.rpartition("/")[2] == "conftest.py"
         }
         bare = await anyio.to_thread.run_sync(judgement.repository.with_files, tree, gone)
-        return await disguise.failures(
-            runner.docker,
-            judgement.repository,
-            runner.environment,
-            bare,
-            job,
-            run_id=runner.run_id,
-            limits=runner.limits,
-        )
+        async with runner.lane(f"running the tests that show the fix on {what}, without a test runner"):
+            return await disguise.failures(
+                runner.docker,
+                judgement.repository,
+                runner.environment,
+                bare,
+                job,
+                run_id=runner.run_id,
+                limits=runner.limits,
+            )
 
-    base = await failures(judgement.before_tree)
+    base = await failures("the base", judgement.before_tree)
     if not base.first:
-        return
+        return Tried()
     red_runs = {test: judgement.before[test] for test in red.ids if test in judgement.before}
-    fixed = await failures(judgement.after_tree)
+    fixed = await failures("the patched tree", judgement.after_tree)
     tests = disguise.unmended(base.first, fixed.first, red_runs)
-    judgement.check(
+    check = Check(
         "unwatched",
         not tests,
         f"without a test runner in the process these fail as they did without the fix:\n{_names(judgement, tests)}"
         if tests
         else "the fix holds without a test runner in the process",
-        go_on=True,
     )
+    suspicions = []
     for how, later in (
         ("asked again in one process", fixed.again),
         (f"{disguise.LATER_DAYS} days on", fixed.later),
@@ -119,15 +146,18 @@ async def _check_unwatched(judgement: Judgement, red: Red) -> None:
         tests = disguise.unmended(base.first, later - fixed.first, red_runs)
         if tests:
             named = _names(judgement, tests)
-            judgement.suspicions.append(f"{how}, these fail as they did without the fix:\n{named}")
+            suspicions.append(f"{how}, these fail as they did without the fix:\n{named}")
+    return Tried((check,), tuple(suspicions))
 
 
 def _names(judgement: Judgement, tests: Sequence[str]) -> str:
     return "\n".join(judgement.secret.name(test) for test in tests[:10])
 
 
-async def _check_adequacy(judgement: Judgement, red: Red) -> None:
+async def adequacy(judgement: Judgement, red: Red) -> None:
     """The patch's own tests must notice when the fix is spoilt."""
+    if judgement.named or judgement.hidden or not red.ids:
+        return
     files = sorted({file_of(test) for test in red.ids} | set(red.files))
     product = {
         path: (

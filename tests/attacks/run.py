@@ -25,7 +25,7 @@ import anyio
 import anyio.to_thread
 
 from agent.errors import AgentError
-from agent.gate import Baseline, judge, take_baseline
+from agent.gate import Baseline, Runner, judge
 from agent.git import PatchError, Repository
 from agent.run import TOOLS
 from sandboxes.docker import Docker
@@ -84,6 +84,7 @@ class Bench:
         self.environment = environment
         self._bases: dict[tuple[str, Mode], str] = {}
         self._baselines: dict[str, Baseline] = {}
+        self.runner = Runner(docker, repository, environment, COMMAND, TIMEOUT, "attacks", lambda line: None)
         self._lock = anyio.Lock()
 
     def base(self, bug: Bug, mode: Mode) -> str:
@@ -95,16 +96,7 @@ class Bench:
     async def baseline(self, base: str) -> Baseline:
         async with self._lock:
             if base not in self._baselines:
-                self._baselines[base] = await take_baseline(
-                    self.docker,
-                    self.repository,
-                    self.environment,
-                    base=base,
-                    test_command=COMMAND,
-                    timeout=TIMEOUT,
-                    run_id="attacks",
-                    log=lambda line: None,
-                )
+                self._baselines[base] = await self.runner.baseline(base)
             return self._baselines[base]
 
     async def judge(self, case: Case, *, plain: bool) -> Result:
@@ -115,18 +107,12 @@ class Bench:
         started = time.monotonic()
         try:
             verdict = await judge(
-                self.docker,
-                self.repository,
-                self.environment,
+                self.runner,
+                patch,
                 base=base,
-                patch=patch,
-                test_command=COMMAND,
                 fail_to_pass=case.bug.f2p if case.mode == "named" else (),
                 test_patch=self.store.test_patch(case),
                 baseline=baseline,
-                timeout=TIMEOUT,
-                run_id="attacks",
-                log=lambda line: None,
             )
         except (AgentError, SandboxError) as error:
             result.said["gate"], result.why = "error", str(error)

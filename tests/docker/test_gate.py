@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from agent.errors import EnvironmentFault, UsageError
-from agent.gate import Baseline, judge, scan, take_baseline
+from agent.gate import Baseline, Runner, judge, scan
 from agent.git import Repository
 from agent.run import TOOLS
 from agent.types import Verdict
@@ -87,25 +87,31 @@ class Gate:
     command: str = "python -m pytest"
     timeout: float = 60
 
+    async def runner(self, repository: Repository, run_id: str = "test-gate") -> Runner:
+        docker = await Docker.connect()
+        return Runner(
+            docker, repository, self.environment, self.command, self.timeout, run_id, lambda line: None
+        )
+
     def judge(
-        self, files: Files | bytes, *, named: Sequence[str] = (), hidden: Files | bytes | None = None
+        self,
+        files: Files | bytes,
+        *,
+        named: Sequence[str] = (),
+        hidden: Files | bytes | None = None,
+        extra: Sequence[str] = (),
     ) -> Verdict:
         """The verdict on a patch, given as the files that it changes or as its bytes."""
 
         async def run() -> Verdict:
             return await judge(
-                await Docker.connect(),
-                repository,
-                self.environment,
+                await self.runner(repository),
+                patch(repository, files),
                 base=repository.resolve("HEAD"),
-                patch=patch(repository, files),
-                test_command=self.command,
                 fail_to_pass=named,
                 test_patch=None if hidden is None else patch(repository, hidden),
                 baseline=self.baseline,
-                timeout=self.timeout,
-                run_id="test-gate",
-                log=lambda line: None,
+                extra_checks=extra,
             )
 
         with Repository(self.path) as repository:
@@ -113,16 +119,8 @@ class Gate:
 
     def take_baseline(self, run_id: str = "test-gate") -> Baseline:
         async def run() -> Baseline:
-            return await take_baseline(
-                await Docker.connect(),
-                repository,
-                self.environment,
-                base=repository.resolve("HEAD"),
-                test_command=self.command,
-                timeout=self.timeout,
-                run_id=run_id,
-                log=lambda line: None,
-            )
+            runner = await self.runner(repository, run_id)
+            return await runner.baseline(repository.resolve("HEAD"))
 
         with Repository(self.path) as repository:
             return anyio.run(run)
@@ -178,7 +176,7 @@ def failed(verdict: Verdict) -> dict[str, str]:
 # ---- accepted
 
 ALL_CHECKS = {"applies", "policy", "tests_kept", "baseline", "red", "scan", "runner", "green", "pass_to_pass"}
-ALL_CHECKS |= {"vanished", "newly_skipped", "forgery", "unwatched", "adequate"}
+ALL_CHECKS |= {"vanished", "newly_skipped", "forgery", "unwatched", "repeat", "adequate"}
 
 
 @pytest.mark.parametrize(
