@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -18,6 +18,7 @@ from agent.types import Verdict
 from sandboxes.docker import Docker
 from sandboxes.types import Environment
 from tests.docker.project import git, state
+from tools.suite import TestOutcome
 
 pytestmark = pytest.mark.docker
 
@@ -534,6 +535,15 @@ def test_changed_test_configuration_needs_review_though_the_fix_stands_without_i
     verdict = gate.judge({"calc.py": FIXED, "tests/test_new.py": NEW, "conftest.py": "import os\n\nos.sep\n"})
     assert (verdict.accepted, verdict.needs_review) == (False, True)
     assert "conftest.py" in failed(verdict)["review"]
+
+
+def test_a_test_that_fails_at_times_only_shows_no_fault(gate: Gate) -> None:
+    assert gate.baseline is not None
+    test = "tests/test_calc.py::test_mean"
+    once_red = {**gate.baseline.run.outcomes, test: TestOutcome(test, "failed", "assert 1", "", 0.0)}
+    unlucky = replace(gate, baseline=Baseline(replace(gate.baseline.run, outcomes=once_red)))
+    verdict = unlucky.judge({"calc.py": FIXED}, named=[test])
+    assert list(failed(verdict)) == ["repeat"] and test in failed(verdict)["repeat"]
 
 
 # ---- faults that are no patch's
