@@ -1,10 +1,11 @@
 """Is a test that does not pass after the fix broken by it, or one that fails now and then?
 
 What decides is how often it fails without the fix and with it, each time in a fresh sandbox. A test that fails in at
-most half of six runs with the fix, or in any one run without it, is taken for flaky. The base is asked as often as the
-counts leave doubt. For a test that fails by chance p with and without an honest fix, a false "broken" needs four
-failures out of four and six passes on the base, or four of six and twenty passes: less than 1 % of such events for
-every p (test_flakes.py counts them).
+most half of six runs with the fix is taken for flaky, and so is one that fails at times without it, unless it then
+fails in all of ten runs with the fix and in at most three of twelve without: to have been flaky before is no licence
+to break. The base is asked as often as the counts leave doubt. For a test that fails by chance p with and without an
+honest fix, a false "broken" needs four failures out of four and six passes on the base, or four of six and twenty
+passes, or ten of ten and nine of twelve passes: less than 1 % of such events for every p (test_flakes.py counts them).
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ UNANIMOUS = 3
 """Runs with the fix after which tests that failed in all of them are asked no more."""
 BASE_RUNS = 20
 BASE_RUNS_UNANIMOUS = 6
+ALL_RUNS = 10
+RARE_RUNS = 12
+RARE = 3
+"""Failures in `RARE_RUNS` runs without the fix up to which a test that fails in all of `ALL_RUNS` with it is broken."""
 SUITE_RUNS = 2
 BASE_SUITE_RUNS = 5
 MOST = 30
@@ -52,20 +57,43 @@ async def classify(
         if runs > UNANIMOUS and all(count == runs for count in missed.values()):
             break
     broken = [test for test in tests if 2 * missed[test] > runs]
-    often = {test: f"failed in {missed[test]} of {runs} runs with the fix" for test in tests}
+    often = {
+        test: f"failed in {missed[test]} of {runs} runs with the fix{_alone(missed[test])}" for test in tests
+    }
     flaky = {test: often[test] for test in tests if test not in broken}
+    rare: dict[str, int] = {}
     unanimous = all(missed[test] == runs for test in broken)
-    for _ in range(BASE_RUNS_UNANIMOUS if unanimous else BASE_RUNS):
-        if not broken or len(broken) > MOST:
-            break
+    base_runs = 0
+    while broken and base_runs < (BASE_RUNS_UNANIMOUS if unanimous else BASE_RUNS) and len(broken) <= MOST:
+        base_runs += 1
         for test in _unpassed(await base(_files(broken)), broken):
             broken.remove(test)
             flaky[test] = f"{often[test]}, and fails at times without it"
+            if unanimous:
+                rare[test] = 1
+    for test in await _rare(rare, base_runs, runs, patched, base):
+        broken.append(test)
+        del flaky[test]
     ordered = await _in_order([test for test in flaky if missed[test] == 1], suite, base_suite)
     return Classes(
         tuple(test for test in tests if test in broken or test in ordered),
         {test: how for test, how in flaky.items() if test not in ordered},
     )
+
+
+async def _rare(missed: dict[str, int], base_runs: int, runs: int, patched: Alone, base: Alone) -> list[str]:
+    """Those of the tests, which failed in all of `runs` runs with the fix, that go on doing so, and seldom fail without
+    it; `missed` are their failures in `base_runs` runs there so far."""
+    while missed and base_runs < RARE_RUNS:
+        base_runs += 1
+        for test in _unpassed(await base(_files(missed)), missed):
+            missed[test] += 1
+        missed = {test: count for test, count in missed.items() if count <= RARE}
+    left = list(missed)
+    while left and runs < ALL_RUNS:
+        runs += 1
+        left = _unpassed(await patched(_files(left)), left)
+    return left
 
 
 async def _in_order(tests: Sequence[str], suite: Whole, base_suite: Whole) -> set[str]:
@@ -79,6 +107,11 @@ async def _in_order(tests: Sequence[str], suite: Whole, base_suite: Whole) -> se
         if left:
             left -= set(_unpassed(await base_suite(), left))
     return left
+
+
+def _alone(missed: int) -> str:
+    """What is to be said of a test that did not pass in the suite, and then when its file ran alone."""
+    return ": in the suite, never alone (order, time or chance)" if missed == 1 else ""
 
 
 def _unpassed(run: SuiteRun, tests: Iterable[str]) -> list[str]:

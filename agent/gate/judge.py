@@ -294,8 +294,16 @@ class Judgement:
         good = f"{shown} tests that failed without the fix pass with it" if shown else "the new tests pass"
         self.check("green", not bad, f"with the fix:\n{told(bad, seen)}" if bad else good, go_on=True)
         still = f"{kept.required - len(kept.failing)} of {kept.required} tests that passed before still pass"
-        flaky = "".join(f"\nflaky: {self.secret.name(test)} {how}" for test, how in self.flaky.items())
-        said = "\n".join([still, told(failing, self.after)]).strip() + flaky
+        flaky = "".join(
+            f"\nflaky{' (on the base too)' if test in self.unsteady else ''}: {self.secret.name(test)} {how}"
+            for test, how in self.flaky.items()
+        )
+        regressions = f"\nregressions:\n{told(failing, self.after)}" if failing else ""
+        ever = [test for test in self.after if test not in red.ids and compare.is_failing(self.after, test)]
+        old = sum(compare.is_failing(self.baseline.outcomes, test) for test in ever)
+        said = (
+            still + regressions + (f"\npre-existing: {old} failed before and still do" if old else "") + flaky
+        )
         self.check("pass_to_pass", not failing, said, go_on=True)
         lost = compare.unloaded(self.after) - compare.unloaded(self.baseline.outcomes)
         unloaded = f"\ncannot be loaded:\n{told(sorted(lost), self.after)}" if lost else ""

@@ -82,6 +82,12 @@ def test_chance_is_hardly_ever_taken_for_a_fault() -> None:
         assert wrong <= 20, (chance, wrong)  # 1 %
 
 
+def test_to_have_been_flaky_is_no_licence_to_break() -> None:
+    always, rarely = {T: 1.0}, {T: 0.05}
+    right = sum(bool(told([T], always, rarely, always, rarely, seed)[0].broken) for seed in range(500))
+    assert right >= 490
+
+
 def test_a_fix_that_breaks_a_test_most_of_the_time_is_mostly_told() -> None:
     most, never = {T: 0.75}, {T: 0.0}
     right = sum(bool(told([T], most, never, most, never, seed)[0].broken) for seed in range(500))
