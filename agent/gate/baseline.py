@@ -42,6 +42,13 @@ class Baseline:
         return frozenset(test for test, outcome in self.outcomes.items() if seen.get(test) != outcome)
 
     @property
+    def best(self) -> Mapping[str, TestOutcome]:
+        """The outcomes, those of the second run where a test passed only there."""
+        again = self.again.outcomes if self.again else {}
+        passed = {test: outcome for test, outcome in again.items() if outcome.outcome == "passed"}
+        return {**self.run.outcomes, **passed}
+
+    @property
     def files(self) -> set[str]:
         return {file_of(test) for test in self.run.outcomes}
 

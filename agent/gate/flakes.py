@@ -2,10 +2,11 @@
 
 What decides is how often it fails without the fix and with it, each time in a fresh sandbox. A test that fails in at
 most half of six runs with the fix is taken for flaky, and so is one that fails at times without it, unless it then
-fails in all of ten runs with the fix and in at most three of twelve without: to have been flaky before is no licence
+fails in all of twelve runs with the fix and in at most six of twelve without: to have been flaky before is no licence
 to break. The base is asked as often as the counts leave doubt. For a test that fails by chance p with and without an
 honest fix, a false "broken" needs four failures out of four and six passes on the base, or four of six and twenty
-passes, or ten of ten and nine of twelve passes: less than 1 % of such events for every p (test_flakes.py counts them).
+passes, or twelve of twelve and six passes of twelve: less than 1 % of such events for every p (test_flakes.py counts
+them).
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ UNANIMOUS = 3
 """Runs with the fix after which tests that failed in all of them are asked no more."""
 BASE_RUNS = 20
 BASE_RUNS_UNANIMOUS = 6
-ALL_RUNS = 10
+ALL_RUNS = 12
 RARE_RUNS = 12
-RARE = 3
+RARE = 6
 """Failures in `RARE_RUNS` runs without the fix up to which a test that fails in all of `ALL_RUNS` with it is broken."""
 SUITE_RUNS = 2
 BASE_SUITE_RUNS = 5

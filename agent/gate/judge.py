@@ -115,7 +115,8 @@ class Judgement:
     async def make(self, patch: bytes, test_patch: bytes | None, baseline: Baseline | None) -> None:
         await anyio.to_thread.run_sync(self.take, patch, test_patch)
         taken = baseline or await self.runner.baseline(self.base_commit)
-        self.baseline, self.unsteady = taken.run, taken.flaky
+        self.baseline = taken.run
+        self.taken = taken
         self.check("baseline", True, f"on the base commit: {counts(self.baseline)}")
         self.prefix = prefix_of(self.baseline.files, self.base_files)
         self.secret = Secret(self._ids(self.hidden), frozenset(self.baseline.outcomes))
@@ -123,14 +124,14 @@ class Judgement:
         self.check("red", not red.fault, red.evidence)
         self.after_tree = self.tree_after()
         await anyio.to_thread.run_sync(self._scan, red)
-        await self._run_and_try(red)
+        await self._run_and_try(red, taken, once=baseline is None)
         if all(check.passed for check in self.checks):
             await trials.adequacy(self, red)
         reasons = self._review()
         if reasons and all(check.passed for check in self.checks):
             self.check("review", False, reasons, go_on=True)
 
-    async def _run_and_try(self, red: Red) -> None:
+    async def _run_and_try(self, red: Red, taken: Baseline, *, once: bool) -> None:
         """All runs of the patched tree that don't depend on each other, side by side.
 
         The tests that show the fix come first: most patches that fail do so there, and then nothing else is waited for.
@@ -138,6 +139,7 @@ class Judgement:
         async with side_by_side() as tasks:
             first = Started(tasks, partial(self._green_first, red))
             suite = Started(tasks, partial(self._run_after, red))
+            again = Started(tasks, partial(self._base_again, taken, once))
             forgery = Started(tasks, partial(trials.forgery, self, red, suite.result))
             unwatched = Started(tasks, partial(trials.unwatched, self, red))
             repeated = Started(tasks, partial(trials.repeated, self, red))
@@ -148,6 +150,7 @@ class Judgement:
                 self.shown = red.ids
                 self.check("green", False, f"with the fix:\n{self.secret.told(bad, self.after)}")
             self.check("runner", *await suite.result())
+            self.taken = await again.result()
             await self._judge_after(red)
             for trial in (forgery, unwatched, repeated, others):
                 if any(not check.passed for check in self.checks):
@@ -220,6 +223,9 @@ class Judgement:
         own, changed = self._modules(intake.additive), self._modules(intake.set_aside)
         return compare.red_own(self.before, base, own, changed, broken_off)
 
+    async def _base_again(self, taken: Baseline, once: bool) -> Baseline:
+        return await self.runner.again(self.base_commit, taken) if once else taken
+
     async def _run_after(self, red: Red) -> tuple[bool, str]:
         """Run the patched product with the tests that the gate stands by, and see whether the run can be believed."""
         watched = sorted(
@@ -248,7 +254,10 @@ class Judgement:
 
     async def _judge_after(self, red: Red) -> None:
         base, after, intake = self.baseline.outcomes, self.after, self.intake
-        required = compare.required_passes(base, self.before, self._ids(self.hidden), self.replaced)
+        # A test that passed in any run of the base must pass: else a flaky one is excused by one bad day.
+        required = compare.required_passes(
+            self.taken.best, self.before, self._ids(self.hidden), self.replaced
+        )
         kept = compare.kept(required, after)
         modules = self._modules(intake.set_aside)
         own = self._modules(intake.additive)
@@ -295,7 +304,7 @@ class Judgement:
         self.check("green", not bad, f"with the fix:\n{told(bad, seen)}" if bad else good, go_on=True)
         still = f"{kept.required - len(kept.failing)} of {kept.required} tests that passed before still pass"
         flaky = "".join(
-            f"\nflaky{' (on the base too)' if test in self.unsteady else ''}: {self.secret.name(test)} {how}"
+            f"\nflaky{' (on the base too)' if test in self.taken.flaky else ''}: {self.secret.name(test)} {how}"
             for test, how in self.flaky.items()
         )
         regressions = f"\nregressions:\n{told(failing, self.after)}" if failing else ""
