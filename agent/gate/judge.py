@@ -229,6 +229,7 @@ class Judgement:
             # The output may quote hidden tests.
             lines = "" if self.hidden else "\n" + last_lines(runs[-1])
             self.check("runner", False, "; ".join(faults) + lines)
+        self.after_run = runs[0]
         self.check("runner", True, f"exit code, report and output agree: {counts(runs[0])}")
 
     def _doubt(self, run: SuiteRun) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from agent.gate import compare, disguise, integrity, mutants
+from agent.gate import compare, disguise, effects, integrity, mutants
 from agent.gate.compare import Red
 from agent.gate.suites import SuiteRun, file_of
 from agent.git import REGULAR
@@ -27,6 +27,7 @@ async def try_it(judgement: Judgement, red: Red) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_check_forgery, judgement, shown)
         tasks.start_soon(_check_unwatched, judgement, red)
+        tasks.start_soon(_look_at_effects, judgement)
     if (
         not judgement.named
         and not judgement.hidden
@@ -120,6 +121,61 @@ async def _check_unwatched(judgement: Judgement, red: Red) -> None:
         if tests:
             named = _names(judgement, tests)
             judgement.suspicions.append(f"{how}, these fail as they did without the fix:\n{named}")
+
+
+async def _look_at_effects(judgement: Judgement) -> None:
+    """What the suite's run leaves and takes with the fix, and not without; what another run shows again is told."""
+    base, after = judgement.baseline.effects, judgement.after_run.effects
+    if base is not None and after is None:
+        judgement.suspicions.append("what the suite's run leaves behind cannot be seen")
+    if base is not None and after is not None:
+        secret = bool(judgement.hidden)
+        if effects.left(base, after):
+            again = await _effects_again(judgement, judgement.after_tree, after)
+            judgement.suspicions += effects.left(base, again, secret=secret)
+        if effects.costs(base, after):
+            # The new tests may honestly need more: the base's alone are what can be compared.
+            new = {
+                path: judgement.base_files.get(path)
+                for path in (*judgement.hidden, *judgement.intake.additive)
+            }
+            tree = await anyio.to_thread.run_sync(judgement.repository.with_files, judgement.after_tree, new)
+            judgement.suspicions += effects.costs(base, await _effects_again(judgement, tree, after))
+    await _look_at_slowness(judgement)
+
+
+async def _effects_again(judgement: Judgement, tree: str, first: effects.Effects) -> effects.Effects:
+    run = await judgement.runner.run(
+        "the patched tree, for what it leaves", tree, baseline=judgement.baseline
+    )
+    return first.both(run.effects) if run.effects is not None else first
+
+
+async def _look_at_slowness(judgement: Judgement) -> None:
+    """Tests that pass on both sides, and are many times slower with the fix in each of two runs."""
+    before, now = judgement.baseline.outcomes, judgement.after
+    both = [test for test in before if compare.is_passed(before, test) and compare.is_passed(now, test)]
+    base, after = ({test: outcomes[test].seconds for test in both} for outcomes in (before, now))
+    slower = effects.slower(base, after)
+    if not slower:
+        return
+    files = sorted(set(map(file_of, slower)))
+    for tree, seconds, what in (
+        (judgement.after_tree, after, "the patched tree, for its time"),
+        (judgement.base, base, "the base, for its time"),
+    ):
+        run = await judgement.runner.run(what, tree, files, baseline=judgement.baseline)
+        for test, outcome in run.outcomes.items():
+            if test in seconds:
+                seconds[test] = min(seconds[test], outcome.seconds)
+        slower = [test for test in slower if test in set(effects.slower(base, after))]
+        if not slower:
+            return
+    times = " and ".join(f"{sum(seconds[test] for test in slower):.2f} s" for seconds in (after, base))
+    judgement.suspicions.append(
+        f"{len(slower)} tests that passed before take {effects.SLOWER:.0f} times as long and more with the fix, "
+        f"{times} without it:\n{_names(judgement, slower)}"
+    )
 
 
 def _names(judgement: Judgement, tests: Sequence[str]) -> str:
