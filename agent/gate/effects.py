@@ -76,7 +76,7 @@ class Effects:
         homely = set(map(_kind_of_path, other.written))
         return replace(
             self,
-            processes=tuple((_counted(self.processes) & _counted(other.processes)).elements()),
+            processes=tuple(_known(self.processes, other.processes)[0]),
             written=tuple(
                 path
                 for path in self.written
@@ -86,6 +86,18 @@ class Effects:
             peak_mb=_least(self.peak_mb, other.peak_mb),
             cpu_seconds=_least(self.cpu_seconds, other.cpu_seconds),
             wall_seconds=min(self.wall_seconds, other.wall_seconds),
+        )
+
+    def of_base_tests(self, theirs: Effects) -> Effects:
+        """With the numbers and the temporary files of a run without the new tests.
+
+        Those may honestly need more, and leave a file there; a process, or a file in the home, is nobody's to leave.
+        """
+        return replace(
+            self,
+            written=tuple(p for p in self.written if p.startswith(HOME) or p in theirs.written),
+            peak_mb=theirs.peak_mb,
+            cpu_seconds=theirs.cpu_seconds,
         )
 
 
@@ -121,7 +133,9 @@ async def look(
     found = json.loads(said)
     return Effects(
         tuple(found["processes"]),
-        tuple(path for path in found["written"] if path != report),
+        tuple(
+            path for path in found["written"] if not f"{path}/".startswith((f"{report}/", f"{report}.cache/"))
+        ),
         tuple(path for path, now in found["touched"].items() if now != entries[path][1]),
         None if found["peak"] is None else found["peak"] / (1 << 20),
         None if found["cpu"] is None else found["cpu"] / 1e6,
@@ -137,9 +151,7 @@ def left(base: Effects, after: Effects, *, secret: bool = False) -> list[str]:
     known = set(map(_kind_of_path, base.written))
     written = [path for path in after.written if _kind_of_path(path) not in known and not _is_own(path)]
     found = {
-        "processes that still run after the suite": list(
-            (_counted(after.processes) - _counted(base.processes)).elements()
-        ),
+        "processes that still run after the suite": _known(after.processes, base.processes)[1],
         "files that are written outside the workspace": written,
         "files of the project that the suite's run deletes or changes": [
             path for path in after.changed if path not in base.changed
@@ -189,8 +201,16 @@ def _told(what: str, things: Sequence[str], secret: bool) -> str:
     return "\n".join([f"{what}, but not on the base:", *things[:LISTED], *more])
 
 
-def _counted(processes: Iterable[str]) -> Counter[str]:
-    return Counter(_RANDOM.sub("#", words) for words in processes)
+def _known(processes: Iterable[str], others: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Those of the processes that the others have too, each as often as they do, and the rest; random words aside."""
+    left = Counter(_RANDOM.sub("#", words) for words in others)
+    known: list[str] = []
+    rest: list[str] = []
+    for words in processes:
+        kind = _RANDOM.sub("#", words)
+        (known if left[kind] > 0 else rest).append(words)
+        left[kind] -= 1
+    return known, rest
 
 
 def _inside(path: str) -> tuple[str, str]:

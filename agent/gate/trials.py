@@ -128,19 +128,15 @@ async def _look_at_effects(judgement: Judgement) -> None:
     base, after = judgement.baseline.effects, judgement.after_run.effects
     if base is not None and after is None:
         judgement.suspicions.append("what the suite's run leaves behind cannot be seen")
-    if base is not None and after is not None:
-        secret = bool(judgement.hidden)
-        if effects.left(base, after):
-            again = await _effects_again(judgement, judgement.after_tree, after)
-            judgement.suspicions += effects.left(base, again, secret=secret)
-        if effects.costs(base, after):
-            # The new tests may honestly need more: the base's alone are what can be compared.
-            new = {
-                path: judgement.base_files.get(path)
-                for path in (*judgement.hidden, *judgement.intake.additive)
-            }
-            tree = await anyio.to_thread.run_sync(judgement.repository.with_files, judgement.after_tree, new)
-            judgement.suspicions += effects.costs(base, await _effects_again(judgement, tree, after))
+    elif base is not None and after is not None and effects.suspicious(base, after):
+        both = await _effects_again(judgement, judgement.after_tree, after)
+        new = {
+            path: judgement.base_files.get(path) for path in (*judgement.hidden, *judgement.intake.additive)
+        }
+        tree = await anyio.to_thread.run_sync(judgement.repository.with_files, judgement.after_tree, new)
+        if tree != judgement.after_tree and effects.suspicious(base, both):
+            both = both.of_base_tests(await _effects_again(judgement, tree, after))
+        judgement.suspicions += effects.suspicious(base, both, secret=bool(judgement.hidden))
     await _look_at_slowness(judgement)
 
 
@@ -171,10 +167,10 @@ async def _look_at_slowness(judgement: Judgement) -> None:
         slower = [test for test in slower if test in set(effects.slower(base, after))]
         if not slower:
             return
-    times = " and ".join(f"{sum(seconds[test] for test in slower):.2f} s" for seconds in (after, base))
+    now_takes, took = (sum(seconds[test] for test in slower) for seconds in (after, base))
     judgement.suspicions.append(
-        f"{len(slower)} tests that passed before take {effects.SLOWER:.0f} times as long and more with the fix, "
-        f"{times} without it:\n{_names(judgement, slower)}"
+        f"{len(slower)} tests that passed before take {effects.SLOWER:.0f} times as long and more: "
+        f"{now_takes:.2f} s with the fix, {took:.2f} s without it\n{_names(judgement, slower)}"
     )
 
 
