@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from agent.git import GITLINK, Repository
+from agent.text import printable
 from sandboxes.containers import KEEPER
 from sandboxes.errors import EngineUnavailable, SandboxDied, SandboxError
 
@@ -42,6 +43,8 @@ SLOWER_TESTS = 3
 SLOWER_TOGETHER = 0.05
 """So many tests, and so many seconds more in all, before it is told: one test may be the first to import something."""
 LISTED = 10
+LONGEST = 300
+"""Characters of a path or a command line that is told."""
 
 _OWN = re.compile(
     r"(\.cache|\.hypothesis|\.pytest_cache|\.mypy_cache|\.ruff_cache|\.coverage[^/]*|\.matplotlib|\.config/matplotlib|"
@@ -198,7 +201,8 @@ def _told(what: str, things: Sequence[str], secret: bool) -> str:
     if secret:
         return f"{what}, but not on the base: {len(things)}"
     more = [f"and {len(things) - LISTED} more"] if len(things) > LISTED else []
-    return "\n".join([f"{what}, but not on the base:", *things[:LISTED], *more])
+    names = [printable(thing[:LONGEST]).replace("\n", "\\n") for thing in things[:LISTED]]
+    return "\n".join([f"{what}, but not on the base:", *names, *more])
 
 
 def _known(processes: Iterable[str], others: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -148,7 +148,7 @@ async def _effects_again(judgement: Judgement, tree: str, first: effects.Effects
 
 
 async def _look_at_slowness(judgement: Judgement) -> None:
-    """Tests that pass on both sides, and are many times slower with the fix in each of two runs."""
+    """Tests that pass on both sides, and are many times slower with the fix in each of three runs."""
     before, now = judgement.baseline.outcomes, judgement.after
     both = [test for test in before if compare.is_passed(before, test) and compare.is_passed(now, test)]
     base, after = ({test: outcomes[test].seconds for test in both} for outcomes in (before, now))
@@ -156,10 +156,8 @@ async def _look_at_slowness(judgement: Judgement) -> None:
     if not slower:
         return
     files = sorted(set(map(file_of, slower)))
-    for tree, seconds, what in (
-        (judgement.after_tree, after, "the patched tree, for its time"),
-        (judgement.base, base, "the base, for its time"),
-    ):
+    patched = (judgement.after_tree, after, "the patched tree, for its time")
+    for tree, seconds, what in (patched, (judgement.base, base, "the base, for its time"), patched):
         run = await judgement.runner.run(what, tree, files, baseline=judgement.baseline)
         for test, outcome in run.outcomes.items():
             if test in seconds:

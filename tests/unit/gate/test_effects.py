@@ -116,6 +116,12 @@ def test_many_paths_are_cut() -> None:
     assert "and 15 more" in told
 
 
+def test_hostile_names_are_one_printable_line_each() -> None:
+    told = suspicious(Effects(), Effects(("x" * 9000,), ("/tmp/\x1b[2J\nall is well\udcff",)))
+    assert told[0] == f"processes that still run after the suite, but not on the base:\n{'x' * 300}"
+    assert told[1].splitlines()[1:] == ["/tmp/\\x1b[2J\\nall is well\\udcff"]
+
+
 SECONDS = {"a": 0.0, "b": 0.001, "c": 0.01, "d": 1.0}
 
 
