@@ -167,10 +167,10 @@ def test_a_person_looks_at_what_a_fix_leaves_and_takes(gate: Gate, extra: str, t
 
 
 def test_a_person_looks_at_a_fix_that_sleeps(gate: Gate) -> None:
-    sleepy = FIXED.replace("    if value < low", "    time.sleep(0.02)\n    if value < low")
+    sleepy = FIXED.replace("    if value < low", "    time.sleep(0.2)\n    if value < low")
     verdict = gate.judge({"calc.py": sleepy}, named=[ABOVE_HERE])
     assert verdict.needs_review, failed(verdict)
-    assert "5 tests that passed before take 5 times as long" in failed(verdict)["review"]
+    assert "tests that passed before take 5 times as long" in failed(verdict)["review"]
 
 
 def test_hidden_tests_are_not_named(gate: Gate) -> None:
