@@ -115,8 +115,10 @@ class Sandbox:
         self._engine = engine
         self._user = user
 
-    async def put_tree(self, tree_tar: Path, into: str = "/workspace") -> None:
+    async def put_tree(self, tree_tar: Path, into: str = "/workspace") -> int:
         """Unpack a tar into a directory; into /workspace, what the set-up generated there is added.
+
+        Returns the sandbox's clock at the end, in nanoseconds: what changes later has a later status change time.
 
         Symlinks are laid down as they are and never written through; files in the way are replaced. Raises
         SandboxError for a tar that leaves the directory, holds devices or hard links, or does not fit.
@@ -124,7 +126,7 @@ class Sandbox:
         generated = (GENERATED,) if into == "/workspace" else ()
         file = await anyio.to_thread.run_sync(tree_tar.open, "rb")
         with file:
-            await self._unpack(file, into, *generated)
+            return await self._unpack(file, into, *generated)
 
     async def put_file(self, path: str, data: bytes) -> None:
         """Write one file of the agent's."""
@@ -233,27 +235,28 @@ class Sandbox:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         stdin: bool = False,
+        user: str | None = None,
     ) -> AsyncIterator[tuple[str, ExecStream]]:
         variables = dict(env or {})
         if marker:
             name, _, value = marker.partition("=")
             variables[name] = value
         exec_id = await self._engine.exec_create(
-            self.id, argv, user=self._user, env=variables, cwd=cwd, stdin=stdin
+            self.id, argv, user=user or self._user, env=variables, cwd=cwd, stdin=stdin
         )
         async with self._engine.exec_start(exec_id) as stream:
             yield exec_id, stream
 
     async def program(
-        self, text: str, arguments: Sequence[str], source: BinaryIO, limit: int
+        self, text: str, arguments: Sequence[str], source: BinaryIO, limit: int, *, user: str | None = None
     ) -> tuple[bytes, int, str]:
-        """Run a Python program of ours in the toolbox's Python, `source` being its stdin.
+        """Run a Python program of ours in the toolbox's Python, `source` being its stdin, as another `user` if asked.
 
         Returns (stdout up to `limit` bytes, exit code, first line of stderr). Raises SandboxDied.
         """
         out, error = bytearray(), bytearray()
         async with (
-            self._exec([*PYTHON, text, *arguments], stdin=True) as (exec_id, stream),
+            self._exec([*PYTHON, text, *arguments], stdin=True, user=user) as (exec_id, stream),
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(_feed, source, stream)
@@ -269,10 +272,11 @@ class Sandbox:
             raise SandboxDied("the sandbox ended while files were moved into it or out of it")
         return bytes(out), code, error.decode("utf-8", "replace").partition("\n")[0]
 
-    async def _unpack(self, tar: BinaryIO, into: str, *generated: str) -> None:
-        _, code, error = await self.program(inside.source("put_tree"), [into, *generated], tar, 0)
+    async def _unpack(self, tar: BinaryIO, into: str, *generated: str) -> int:
+        clock, code, error = await self.program(inside.source("put_tree"), [into, *generated], tar, 32)
         if code != 0:
             raise SandboxError(f"could not unpack into {into} in the sandbox: {error or f'exit code {code}'}")
+        return int(clock)
 
     async def _ended(self) -> bool:
         """Whether the container is gone, or goes within a second: the engine tells of its processes first."""

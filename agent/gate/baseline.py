@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agent.gate.effects import Effects
 from agent.gate.suites import SuiteRun, file_of
 from tools.suite import TestOutcome
 
@@ -97,4 +98,7 @@ def _told(run: SuiteRun | None) -> Mapping[str, Any] | None:
 
 def _run(told: Mapping[str, Any]) -> SuiteRun:
     outcomes = {one["id"]: TestOutcome(**one) for one in told["outcomes"]}
-    return SuiteRun(**{**told, "outcomes": outcomes})
+    seen = told["effects"]
+    lists = ("processes", "written", "changed")
+    effects = seen and Effects(**{**seen, **{name: tuple(seen[name]) for name in lists}})
+    return SuiteRun(**{**told, "outcomes": outcomes, "effects": effects})

@@ -143,6 +143,7 @@ class Judgement:
             forgery = Started(tasks, partial(trials.forgery, self, red, suite.result))
             unwatched = Started(tasks, partial(trials.unwatched, self, red))
             repeated = Started(tasks, partial(trials.repeated, self, red))
+            effects = Started(tasks, partial(trials.effects_of, self, suite.result))
             others = Started(
                 tasks, partial(extra.run, self.runner, self.base, self.patched, self.extra_checks)
             )
@@ -152,7 +153,7 @@ class Judgement:
             self.check("runner", *await suite.result())
             self.taken = await again.result()
             await self._judge_after(red)
-            for trial in (forgery, unwatched, repeated, others):
+            for trial in (forgery, unwatched, repeated, effects, others):
                 if any(not check.passed for check in self.checks):
                     tasks.cancel_scope.cancel()
                     return
@@ -241,6 +242,7 @@ class Judgement:
             # The output may quote hidden tests.
             lines = "" if self.hidden else "\n" + last_lines(runs[-1])
             return False, "; ".join(faults) + lines
+        self.after_run = runs[0]
         return True, f"exit code, report and output agree: {counts(runs[0])}"
 
     def _doubt(self, run: SuiteRun) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from agent.errors import UsageError
+from agent.gate.effects import Effects, look
 from agent.git import Repository
 from agent.scratch import scratch
 from tools.suite import NotASuite, TestOutcome, parse_junit, suite_command
@@ -41,6 +42,8 @@ class SuiteRun:
     seconds: float = 0.0
     problem: str = ""
     """Why there is no usable report; empty when there is one."""
+    effects: Effects | None = None
+    """What a run of the whole suite left behind and used; None where that was not asked or could not be seen."""
 
     @property
     def hung_or_crashed(self) -> bool:
@@ -114,7 +117,7 @@ async def run_suite(
         tar = Path(folder) / "tree.tar"
         await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
         async with docker.sandbox(environment, run_id=run_id, limits=limits) as sandbox:
-            await sandbox.put_tree(tar)
+            laid = await sandbox.put_tree(tar)
             done = await sandbox.run(command, timeout=timeout, env=variables)
             tail = done.output.decode("utf-8", "replace")[-TAIL:]
             if done.timed_out:
@@ -128,4 +131,9 @@ async def run_suite(
                 problem = f"the run ended with exit code {done.exit_code} and left no report"
             except ValueError as error:
                 problem = f"the report is not usable: {error}"
-    return SuiteRun(outcomes, done.exit_code, tail, done.seconds, problem)
+            effects = None
+            if not files:
+                effects = await look(
+                    sandbox, repository, tree, laid=laid, report=report, seconds=done.seconds
+                )
+    return SuiteRun(outcomes, done.exit_code, tail, done.seconds, problem, effects)

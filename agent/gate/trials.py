@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from agent.gate import compare, disguise, integrity, mutants
+from agent.gate import compare, disguise, effects, integrity, mutants
 from agent.gate.compare import Red
 from agent.gate.runner import Tried
 from agent.gate.suites import SuiteRun, file_of
@@ -148,6 +148,58 @@ async def unwatched(judgement: Judgement, red: Red) -> Tried:
             named = _names(judgement, tests)
             suspicions.append(f"{how}, these fail as they did without the fix:\n{named}")
     return Tried((check,), tuple(suspicions))
+
+
+async def effects_of(judgement: Judgement, suite: Callable[[], Awaitable[tuple[bool, str]]]) -> Tried:
+    """What the suite's run leaves and takes with the fix, and not without; what another run shows again is told."""
+    if not (await suite())[0]:
+        return Tried()
+    base, after = judgement.baseline.effects, judgement.after_run.effects
+    suspicions: list[str] = []
+    if base is not None and after is None:
+        suspicions.append("what the suite's run leaves behind cannot be seen")
+    elif base is not None and after is not None and effects.suspicious(base, after):
+        both = await _effects_again(judgement, judgement.after_tree, after)
+        new = {
+            path: judgement.base_files.get(path) for path in (*judgement.hidden, *judgement.intake.additive)
+        }
+        tree = await anyio.to_thread.run_sync(judgement.repository.with_files, judgement.after_tree, new)
+        if tree != judgement.after_tree and effects.suspicious(base, both):
+            both = both.of_base_tests(await _effects_again(judgement, tree, after))
+        suspicions += effects.suspicious(base, both, secret=bool(judgement.hidden))
+    return Tried((), (*suspicions, *await _slower(judgement)))
+
+
+async def _effects_again(judgement: Judgement, tree: str, first: effects.Effects) -> effects.Effects:
+    run = await judgement.runner.run(
+        "the patched tree, for what it leaves", tree, baseline=judgement.baseline
+    )
+    return first.both(run.effects) if run.effects is not None else first
+
+
+async def _slower(judgement: Judgement) -> list[str]:
+    """Tests that pass on both sides, and are many times slower with the fix in each of three runs."""
+    before, now = judgement.baseline.outcomes, judgement.after
+    both = [test for test in before if compare.is_passed(before, test) and compare.is_passed(now, test)]
+    base, after = ({test: outcomes[test].seconds for test in both} for outcomes in (before, now))
+    slower = effects.slower(base, after)
+    if not slower:
+        return []
+    files = sorted(set(map(file_of, slower)))
+    patched = (judgement.after_tree, after, "the patched tree, for its time")
+    for tree, seconds, what in (patched, (judgement.base, base, "the base, for its time"), patched):
+        run = await judgement.runner.run(what, tree, files, baseline=judgement.baseline)
+        for test, outcome in run.outcomes.items():
+            if test in seconds:
+                seconds[test] = min(seconds[test], outcome.seconds)
+        slower = [test for test in slower if test in set(effects.slower(base, after))]
+        if not slower:
+            return []
+    now_takes, took = (sum(seconds[test] for test in slower) for seconds in (after, base))
+    return [
+        f"{len(slower)} tests that passed before take {effects.SLOWER:.0f} times as long and more: "
+        f"{now_takes:.2f} s with the fix, {took:.2f} s without it\n{_names(judgement, slower)}"
+    ]
 
 
 def _names(judgement: Judgement, tests: Sequence[str]) -> str:

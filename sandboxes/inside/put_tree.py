@@ -3,8 +3,8 @@
     python3 -I -c SOURCE INTO [GENERATED]
 
 Symlinks are laid down as they are, whatever they point to, and never written through: what is in the way of a
-directory or a file is replaced. Files of GENERATED never replace anything. The first line of stderr says what
-went wrong.
+directory or a file is replaced. Files of GENERATED never replace anything. The clock at the end goes to stdout, in
+nanoseconds; the first line of stderr says what went wrong.
 """
 
 import errno
@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tarfile
+import time
 from pathlib import Path
 from typing import IO
 
@@ -109,6 +110,7 @@ def main() -> int:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         print("no space left" if full else f"{type(error).__name__}: {error}", file=sys.stderr)
         return REFUSED
+    print(time.time_ns())
     return 0
 
 

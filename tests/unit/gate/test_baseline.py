@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from agent.gate.baseline import KEPT_DAYS, Baseline, Shelf
+from agent.gate.effects import Effects
 from agent.gate.suites import SuiteRun
 from tools.suite import TestOutcome
 
@@ -18,7 +19,7 @@ def a_run(**outcomes: str) -> SuiteRun:
         f"t.py::{name}": TestOutcome(f"t.py::{name}", o, "m\n", "é\udc80", 0.5)
         for name, o in outcomes.items()
     }
-    return SuiteRun(made, 1, "tail", 2.5)
+    return SuiteRun(made, 1, "tail", 2.5, effects=Effects(("sleep 9",), ("/tmp/x",), (), 20.5, None, 1.0))
 
 
 def test_what_is_kept_comes_back_whole_and_only_for_its_key(tmp_path: Path) -> None:
