@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from agent.gate.judge import Judgement
 
 MAX_MUTANTS = 8
+MUTANTS_AT_ONCE = 2
+MUTANT_SECONDS = 120.0
+"""After this long no further mutant is begun: code that hangs takes each its whole time limit."""
 
 
 async def try_it(judgement: Judgement, red: Red) -> None:
@@ -128,7 +131,6 @@ def _names(judgement: Judgement, tests: Sequence[str]) -> str:
 
 async def _check_adequacy(judgement: Judgement, red: Red) -> None:
     """The patch's own tests must notice when the fix is spoilt."""
-    files = sorted({file_of(test) for test in red.ids} | set(red.files))
     product = {
         path: (
             judgement.text(judgement.base_files.get(path)),
@@ -142,32 +144,53 @@ async def _check_adequacy(judgement: Judgement, red: Red) -> None:
     if nameless:
         told = judgement.secret.told(red.ids[:3], judgement.before)
         judgement.suspicions.append(f"the patch's own tests fail without it only for want of a name:\n{told}")
-    tried: list[str] = []
-    for mutant in mutants.mutants(product, MAX_MUTANTS):
-        if nameless and mutant.undoes:
-            continue
-        entry = (
-            judgement.patched_files[mutant.path][0],
-            judgement.repository.add_blob(mutant.source.encode()),
-        )
-        tree = judgement.repository.with_files(judgement.after_tree, {mutant.path: entry})
-        what = f"a mutant of {mutant.path}:{mutant.line} ({mutant.what})"
-        run = await judgement.runner.run(what, tree, files, baseline=judgement.baseline)
-        tried.append(f"{mutant.path}:{mutant.line}: {mutant.what}")
-        if run.problem or any(not compare.is_passed(run.outcomes, test) for test in red.ids):
-            said = f"they notice when the fix is spoilt (mutant {len(tried)}: {tried[-1]})"
-            judgement.check("adequate", True, said)
-            return
-    listed = "\n".join(tried)
-    if tried:
+    chosen = [mutant for mutant in mutants.mutants(product, MAX_MUTANTS) if not (nameless and mutant.undoes)]
+    noticed = await _noticed(judgement, red, chosen)
+    killed = [mutant for mutant in chosen if noticed.get(mutant)]
+    missed = [mutant for mutant in chosen if noticed.get(mutant) is False]
+    if missed and not killed:
         # No proof of anything: a test that only sees that nothing breaks notices few mutants. A person can tell.
+        listed = "\n".join(map(_described, missed))
         judgement.suspicions.append(f"the patch's own tests pass with the fix spoilt, each time:\n{listed}")
-    told = (
-        f"they notice none of {len(tried)} ways to spoil the fix"
-        if tried
-        else "nothing in the fix to be spoilt"
-    )
-    judgement.check("adequate", True, told)
+    told = [
+        f"{len(killed)} of {len(killed) + len(missed)} mutants of the fix killed by the patch's own tests"
+    ]
+    told += [f"killed: {_described(mutant)}" for mutant in killed]
+    told += [f"passed: {_described(mutant)}" for mutant in missed]
+    judgement.check("adequate", True, "\n".join(told) if noticed else "nothing in the fix to be spoilt")
+
+
+async def _noticed(
+    judgement: Judgement, red: Red, chosen: Sequence[mutants.Mutant]
+) -> dict[mutants.Mutant, bool]:
+    """Whether a red test fails with each mutant. Those that no time was left for are not in it."""
+    files = sorted({file_of(test) for test in red.ids} | set(red.files))
+    limiter = anyio.CapacityLimiter(MUTANTS_AT_ONCE)
+    noticed: dict[mutants.Mutant, bool] = {}
+    until = anyio.current_time() + MUTANT_SECONDS
+
+    async def one(mutant: mutants.Mutant) -> None:
+        async with limiter:
+            if anyio.current_time() > until:
+                return
+            entry = (
+                judgement.patched_files[mutant.path][0],
+                judgement.repository.add_blob(mutant.source.encode()),
+            )
+            tree = judgement.repository.with_files(judgement.after_tree, {mutant.path: entry})
+            what = f"a mutant of {_described(mutant)}"
+            run = await judgement.runner.run(what, tree, files, baseline=judgement.baseline)
+            bad = any(not compare.is_passed(run.outcomes, test) for test in red.ids)
+            noticed[mutant] = bool(run.problem) or bad
+
+    async with anyio.create_task_group() as tasks:
+        for mutant in chosen:
+            tasks.start_soon(one, mutant)
+    return noticed
+
+
+def _described(mutant: mutants.Mutant) -> str:
+    return f"{mutant.path}:{mutant.line}: {mutant.what}"
 
 
 def _lacks_name(outcome: TestOutcome | None) -> bool:
