@@ -154,9 +154,9 @@ def records(path: str, text: str) -> Iterator[list[Literal]]:
     """What stands together in a data file: the scalars of one JSON value, of one line else."""
     if path.endswith(".json"):
         with contextlib.suppress(ValueError, RecursionError):
-            waiting = [json.loads(text)]
+            waiting = [one for one in [json.loads(text)] if isinstance(one, list | dict)]
             for value in waiting:
-                parts = value if isinstance(value, list) else [*value, *value.values()]
+                parts = [*value, *value.values()] if isinstance(value, dict) else value
                 plain = [one for one in parts if isinstance(one, Literal) and not isinstance(one, bool)]
                 if len(plain) <= MOST_IN_RECORD:
                     yield plain

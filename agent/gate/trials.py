@@ -152,12 +152,12 @@ async def _check_adequacy(judgement: Judgement, red: Red) -> None:
         # No proof of anything: a test that only sees that nothing breaks notices few mutants. A person can tell.
         listed = "\n".join(map(_described, missed))
         judgement.suspicions.append(f"the patch's own tests pass with the fix spoilt, each time:\n{listed}")
-    told = [
+    lines = [
         f"{len(killed)} of {len(killed) + len(missed)} mutants of the fix killed by the patch's own tests"
     ]
-    told += [f"killed: {_described(mutant)}" for mutant in killed]
-    told += [f"passed: {_described(mutant)}" for mutant in missed]
-    judgement.check("adequate", True, "\n".join(told) if noticed else "nothing in the fix to be spoilt")
+    lines += [f"killed: {_described(mutant)}" for mutant in killed]
+    lines += [f"passed: {_described(mutant)}" for mutant in missed]
+    judgement.check("adequate", True, "\n".join(lines) if noticed else "nothing in the fix to be spoilt")
 
 
 async def _noticed(
