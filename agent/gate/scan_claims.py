@@ -64,6 +64,7 @@ class Product:
                     if ast.dump(node) not in was:
                         self.changed.add(node.name)
             self.new |= _bound(trees[1]) - _bound(trees[0])
+        self.values = self.new - self.functions.keys()
 
     def is_foreign(self, root: str) -> bool:
         """Whether a module is certainly no part of the product's packages that the patch changes."""
@@ -178,13 +179,14 @@ class RedTest:
         if any("timeout" in ast.unparse(line) for line in self.function.decorator_list):
             return None
         claims = [claim for node in self.nodes for claim in self._claims(node)]
-        names = {getattr(node, "attr", getattr(node, "id", fold(node))) for node in self.nodes}
-        asked = {last_name(node.func) for node in self.nodes if isinstance(node, ast.Call)}
-        if claims and asked <= PLAIN and names & self.product.new:
-            return claims[0][0], VALUE
         if not claims:
             return self.function, NOTHING
-        return None if any(not why for _, why in claims) else claims[0]
+        if all(why for _, why in claims):
+            return claims[0]
+        names = {getattr(node, "attr", getattr(node, "id", fold(node))) for node in self.nodes}
+        asked = {last_name(node.func) for node in self.nodes if isinstance(node, ast.Call)}
+        runs = asked - PLAIN or self.given - self.made.keys()
+        return (claims[0][0], VALUE) if not runs and names & self.product.values else None
 
     def _claims(self, node: Any) -> Iterator[Claim]:
         if isinstance(node, ast.Assert):
