@@ -22,6 +22,7 @@ DATA_NAME = re.compile(r"[\w./-]+\.(?:json|csv|tsv|txt)\b")
 REPLACES = "the test replaces what the patch changes, or what it asks itself"
 SETS = "the test sets a name that the patch adds to what it then expects"
 SENSES = "the test asks whether a name that the patch adds is there"
+DEEP = "the red test is nested too deeply to be read"
 SWALLOWS = "the test catches its own failed assertions"
 PATCHERS = {"patch", "object", "setattr", "setitem"}
 
@@ -39,10 +40,13 @@ def scan_tests(tests: Mapping[str, str], ids: Sequence[str], changes: Sequence[C
         if module is None or function not in module.tests:
             little.append(None)  # a doctest, or made at run time
             continue
-        test = RedTest(function, module, shared, product)
-        told += [test.finding(node, reason) for node, reason in _tricks(test)]
-        claim = test.little()
-        little.append(test.finding(*claim) if claim else None)
+        try:
+            test = RedTest(function, module, shared, product)
+            told += [test.finding(node, reason) for node, reason in _tricks(test)]
+            claim = test.little()
+            little.append(test.finding(*claim) if claim else None)
+        except RecursionError:
+            little.append(Finding(path, module.tests[function].lineno, DEEP, name, certain=False))
     if None not in little:
         told += [finding for finding in little if finding]
     return list(dict.fromkeys(told))[:MAX_FINDINGS]

@@ -8,7 +8,7 @@ import pytest
 
 from agent.gate.scan import Change, Finding
 from agent.gate.scan_claims import ANY, KIND, MOCK, NOTHING, SAME, VALUE
-from agent.gate.scan_tests import REPLACES, SENSES, SETS, SWALLOWS, beside, scan_tests
+from agent.gate.scan_tests import DEEP, REPLACES, SENSES, SETS, SWALLOWS, beside, scan_tests
 
 BEFORE = '''\
 """Prices."""
@@ -316,6 +316,10 @@ def test_doing_otherwise_where_the_patch_is() -> None:
 )
 def test_failed_assertions_that_are_caught(lines: str, told: bool) -> None:
     assert reasons(in_test(lines)) == ({SWALLOWS} if told else set())
+
+
+def test_a_test_too_deep_to_be_read_is_told() -> None:
+    assert reasons(in_test(f"assert {'-' * 700}1 == parse('1')")) == {DEEP}
 
 
 def test_no_more_is_told_than_a_person_reads() -> None:
