@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
+from anyio.abc import TaskGroup
 
 from agent.gate import compare, disguise, integrity, mutants
 from agent.gate.compare import Red
@@ -34,7 +36,7 @@ async def try_it(judgement: Judgement, red: Red) -> None:
     """Try what looks green: forged outcomes, a fix for the runner's eyes only, a test that notices nothing."""
     shown = {file_of(test) for test in (*red.ids, *red.names)} | set(red.files)
     # The mutants' runs come last: they are the dearest, and needed for a patch's own tests only.
-    async with anyio.create_task_group() as tasks:
+    async with _together() as tasks:
         tasks.start_soon(_check_forgery, judgement, shown)
         tasks.start_soon(_check_unwatched, judgement, red)
     if (
@@ -44,6 +46,19 @@ async def try_it(judgement: Judgement, red: Red) -> None:
         and all(check.passed for check in judgement.checks)
     ):
         await _check_adequacy(judgement, red)
+
+
+@contextlib.asynccontextmanager
+async def _together() -> AsyncIterator[TaskGroup]:
+    """A task group that raises what a task raised, not a group of it: callers know what an EnvironmentFault is."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            yield tasks
+    except ExceptionGroup as group:
+        fault: Exception = group
+        while isinstance(fault, ExceptionGroup):
+            fault = fault.exceptions[0]
+        raise fault from None
 
 
 async def _check_forgery(judgement: Judgement, shown: set[str]) -> None:
@@ -194,14 +209,14 @@ async def _noticed(
             bad = any(not compare.is_passed(run.outcomes, test) for test in red.ids)
             noticed[mutant] = bool(run.problem) or bad
 
-    async with anyio.create_task_group() as tasks:
+    async with _together() as tasks:
         for mutant in chosen:
             tasks.start_soon(one, mutant)
     return noticed
 
 
 def _is_little(killed: Sequence[mutants.Mutant], missed: Sequence[mutants.Mutant]) -> bool:
-    """Whether the mutants noticed are few. To notice that a change is taken back says nothing: the tests are red then."""
+    """Whether few mutants are noticed. One that takes a change back does not count: the tests are red without it."""
     good, bad = (sum(not mutant.undoes for mutant in some) for some in (killed, missed))
     return not killed or (good + bad >= FEW_OF and good * ONE_IN <= good + bad)
 
