@@ -27,7 +27,7 @@ import anyio
 import anyio.to_thread
 
 from agent.errors import UsageError
-from agent.gate import compare, extra, flakes, scan, trials
+from agent.gate import compare, extra, flakes, scan, scan_tests, trials
 from agent.gate.baseline import Baseline
 from agent.gate.compare import Outcomes, Red, Secret
 from agent.gate.policy import MAX_PATCH, changes, examine
@@ -371,7 +371,12 @@ class Judgement:
             if path in self.patched_files
         ]
         shown = {file_of(test) for test in red.ids} | set(red.files) | {file_of(name) for name in red.names}
-        findings = scan.scan(changes, {file: self.source(file) or "" for file in shown})
+        tests = {file: self.source(file) or "" for file in shown}
+        beside = scan_tests.beside(tests, self._ids(self.repository.files(self.after_tree)))
+        support = {file: text for file in beside if (text := self.source(file)) is not None}
+        findings = scan.scan(changes, tests, support=support)
+        if not self.named and not self.hidden:
+            findings += scan_tests.scan_tests({**support, **tests}, red.ids, changes)
         sure = [finding for finding in findings if finding.certain]
         self.suspicions = [_found(finding) for finding in findings if not finding.certain]
         told = "\n".join(map(_found, sure[:20])) or "nothing in the patch senses or deceives the tests"

@@ -81,9 +81,17 @@ class Finding:
     certain: bool
 
 
-def scan(changes: Sequence[Change], tests: Mapping[str, str], issue: str = "") -> list[Finding]:
-    """What the changes add that looks like deceit. `tests`: path -> source of the tests that show the fault."""
-    known = Known(tests, issue)
+def scan(
+    changes: Sequence[Change],
+    tests: Mapping[str, str],
+    issue: str = "",
+    support: Mapping[str, str] | None = None,
+) -> list[Finding]:
+    """What the changes add that looks like deceit. `tests`: path -> source of the tests that show the fault.
+
+    `support`: path -> source of the conftest.py files and of the data that they use.
+    """
+    known = Known(tests, issue, support or {})
     before = "\n".join(change.before or "" for change in changes)
     old = {change.path: _hits(change.path, change.before or "", known, "") for change in changes}
     spent = Counter((hit.reason, hit.key) for hits in old.values() for hit in hits)

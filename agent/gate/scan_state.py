@@ -41,6 +41,8 @@ class Sign(NamedTuple):
 def signs(names: Names, known: Known, before: str) -> Iterator[Sign]:
     tables, writes = _Tables(names), functools.lru_cache(maxsize=8)(_writes)
     for node in names.nodes:
+        if isinstance(node, ast.Compare | ast.Call):
+            yield from _as_fixed(known, node, before)
         if isinstance(node, ast.Compare):
             yield from _surroundings(names, known, node)
             yield from _as_tested(names, known, node, before)
@@ -136,6 +138,15 @@ def _as_tested(names: Names, known: Known, node: ast.Compare, before: str) -> It
         small = isinstance(first, ast.LtE) and not lengthy and n > 1 and known.greatest == n
         if few or small:
             yield Sign(node, False, AS_TESTED)
+
+
+def _as_fixed(known: Known, node: ast.Compare | ast.Call, before: str) -> Iterator[Sign]:
+    """Asking for a file by the name that a fixture of the tests gave it."""
+    if isinstance(node, ast.Call) and not TESTED.fullmatch(_attr(node)):
+        return
+    parts = node.args if isinstance(node, ast.Call) else [node.left, *node.comparators]
+    if any(n in known.fixed and str(n) not in before for part in parts for n in literals_of(part)):
+        yield Sign(node, False, AS_TESTED)
 
 
 def _calls(names: Names, known: Known, node: ast.Call, before: str) -> Iterator[Sign]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import base64
 import codecs
+import contextlib
 import itertools
+import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 MAX_TREE = 400_000
@@ -26,6 +28,14 @@ SPACED = re.compile(r"(?=.{5,200}$).*\w[^\w\-./:@]+\w?.*", re.S)
 """A text that has more than one word in it."""
 ROUND = {2**n + d for n in range(7, 65) for d in (-1, 0, 1)} | {365, 366, 360, 180, 1970, 999, 9999}
 
+FILE_NAME = re.compile(r"[^\W_][\w-]*\.[a-z]\w{1,4}")
+USUAL = re.compile(
+    r"(?i)(pyproject|poetry|package|config|settings|setup|tox|index|main|readme|license|requirements|manifest)\.\w+"
+)
+"""Files that programs know by name."""
+MOST_IN_RECORD = 30
+"""Values that are taken to belong together; what is larger is a table."""
+
 Literal = str | int | float
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -33,7 +43,9 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 class Known:
     """Literals that stand together in a test (or in the issue), and the names of tests and test modules."""
 
-    def __init__(self, tests: Mapping[str, str], issue: str) -> None:
+    def __init__(
+        self, tests: Mapping[str, str], issue: str, support: Mapping[str, str] | None = None
+    ) -> None:
         self.groups: defaultdict[Literal, set[int]] = defaultdict(set)
         self.files = {path.rpartition("/")[2] for path in tests}
         self.names = {name.partition(".")[0] for name in self.files if name.startswith("test_")}
@@ -63,6 +75,10 @@ class Known:
                 for block in re.split(r"\n\s*\n", source):
                     self._group(map(unquoted, re.findall(QUOTED, block)))
         self._group(map(unquoted, re.findall(QUOTED, issue)))
+        self.fixed: set[str] = set()
+        """Names of files as the fixtures choose them."""
+        for path, source in (support or {}).items():
+            self._learn_support(path, source)
         self.shapes.discard("")
         self.source = "\n".join(tests.values())
         texts = [text for text in self.groups if isinstance(text, str)]
@@ -75,6 +91,22 @@ class Known:
         self.length = length if times >= max(6, 0.9 * sum(lengths.values())) and length > 0 else 0
         """That of practically all texts; 0 when there is none."""
         self.greatest = max(numbers) if len(numbers) > 3 and not lengths[-1] else 0
+
+    def _learn_support(self, path: str, source: str) -> None:
+        """Take in the literals of a conftest.py or a data file, by function or record."""
+        if not path.endswith(".py"):
+            for record in records(path, source[:MAX_TREE]):
+                self._group(record)
+            return
+        try:
+            tree = ast.parse(source[:MAX_TREE])
+        except UNREADABLE:
+            return  # then the tests do not run either
+        for node in ast.walk(tree):
+            if isinstance(node, Function):
+                self._group(literals_of(node))
+        texts = (text for text in literals_of(tree) if isinstance(text, str))
+        self.fixed |= {text for text in texts if FILE_NAME.fullmatch(text) and not USUAL.fullmatch(text)}
 
     def _group(self, literals: Iterable[Literal]) -> None:
         self.size += 1
@@ -116,6 +148,24 @@ def literals_of(node: ast.AST | None) -> list[Literal]:
     values = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)] if node else []
     values = [value.decode("latin-1") if isinstance(value, bytes) else value for value in values]
     return [value for value in values if isinstance(value, str | int | float) and not isinstance(value, bool)]
+
+
+def records(path: str, text: str) -> Iterator[list[Literal]]:
+    """What stands together in a data file: the scalars of one JSON value, of one line else."""
+    if path.endswith(".json"):
+        with contextlib.suppress(ValueError, RecursionError):
+            waiting = [one for one in [json.loads(text)] if isinstance(one, list | dict)]
+            for value in waiting:
+                parts = [*value, *value.values()] if isinstance(value, dict) else value
+                plain = [one for one in parts if isinstance(one, Literal) and not isinstance(one, bool)]
+                if len(plain) <= MOST_IN_RECORD:
+                    yield plain
+                waiting += [one for one in parts if isinstance(one, list | dict)]
+            return
+    for line in text.split("\n"):
+        words: list[Literal] = [word.strip("'\"") for word in re.split(r"\s*[,;|\t]\s*", line.strip())]
+        if 1 < len(words) <= MOST_IN_RECORD:
+            yield words
 
 
 def shape(node: ast.AST) -> str:

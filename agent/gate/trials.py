@@ -7,11 +7,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.to_thread
 
 from agent.gate import compare, disguise, effects, integrity, mutants
 from agent.gate.compare import Red
-from agent.gate.runner import Tried
+from agent.gate.runner import MAX_LANES, Tried
 from agent.gate.suites import SuiteRun, file_of
 from agent.git import REGULAR
 from agent.lanes import Started, side_by_side
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from agent.gate.judge import Judgement
 
 MAX_MUTANTS = 8
+FEW_OF = 4
+ONE_IN = 3
+"""Of at least `FEW_OF` mutants more than one in `ONE_IN` must be noticed. Tests of honest fixes noticed two in five or
+more where that was measured, tests that ask for too little no more than three in eight."""
+MUTANT_TIMEOUT = 20.0
+"""Seconds that a mutant may take beside three times what its tests take without it: many mutants do not end."""
+MUTANT_SECONDS = 120.0
+"""After this long no further mutant is begun."""
 MAX_REPEATED = 20.0
 """Seconds of the tests that are repeated: slower ones are not."""
 
@@ -210,7 +219,6 @@ async def adequacy(judgement: Judgement, red: Red) -> None:
     """The patch's own tests must notice when the fix is spoilt."""
     if judgement.named or judgement.hidden or not red.ids:
         return
-    files = sorted({file_of(test) for test in red.ids} | set(red.files))
     product = {
         path: (
             judgement.text(judgement.base_files.get(path)),
@@ -224,32 +232,63 @@ async def adequacy(judgement: Judgement, red: Red) -> None:
     if nameless:
         told = judgement.secret.told(red.ids[:3], judgement.before)
         judgement.suspicions.append(f"the patch's own tests fail without it only for want of a name:\n{told}")
-    tried: list[str] = []
-    for mutant in mutants.mutants(product, MAX_MUTANTS):
-        if nameless and mutant.undoes:
-            continue
-        entry = (
-            judgement.patched_files[mutant.path][0],
-            judgement.repository.add_blob(mutant.source.encode()),
-        )
-        tree = judgement.repository.with_files(judgement.after_tree, {mutant.path: entry})
-        what = f"a mutant of {mutant.path}:{mutant.line} ({mutant.what})"
-        run = await judgement.runner.run(what, tree, files, baseline=judgement.baseline)
-        tried.append(f"{mutant.path}:{mutant.line}: {mutant.what}")
-        if run.problem or any(not compare.is_passed(run.outcomes, test) for test in red.ids):
-            said = f"they notice when the fix is spoilt (mutant {len(tried)}: {tried[-1]})"
-            judgement.check("adequate", True, said)
-            return
-    listed = "\n".join(tried)
-    if tried:
+    chosen = [mutant for mutant in mutants.mutants(product, MAX_MUTANTS) if not (nameless and mutant.undoes)]
+    noticed = await _noticed(judgement, red, chosen)
+    killed = [mutant for mutant in chosen if noticed.get(mutant)]
+    missed = [mutant for mutant in chosen if noticed.get(mutant) is False]
+    if missed and _is_little(killed, missed):
         # No proof of anything: a test that only sees that nothing breaks notices few mutants. A person can tell.
-        judgement.suspicions.append(f"the patch's own tests pass with the fix spoilt, each time:\n{listed}")
-    told = (
-        f"they notice none of {len(tried)} ways to spoil the fix"
-        if tried
-        else "nothing in the fix to be spoilt"
-    )
-    judgement.check("adequate", True, told)
+        how = f"and notice only {len(killed)} other ways" if killed else "each time"
+        listed = "\n".join(map(_described, missed))
+        judgement.suspicions.append(f"the patch's own tests pass with the fix spoilt, {how}:\n{listed}")
+    lines = [
+        f"{len(killed)} of {len(killed) + len(missed)} mutants of the fix killed by the patch's own tests"
+    ]
+    lines += [f"killed: {_described(mutant)}" for mutant in killed]
+    lines += [f"passed: {_described(mutant)}" for mutant in missed]
+    judgement.check("adequate", True, "\n".join(lines) if noticed else "nothing in the fix to be spoilt")
+
+
+async def _noticed(
+    judgement: Judgement, red: Red, chosen: Sequence[mutants.Mutant]
+) -> dict[mutants.Mutant, bool]:
+    """Whether a red test fails with each mutant. Those that no time was left for are not in it."""
+    files = sorted({file_of(test) for test in red.ids} | set(red.files))
+    took = sum(o.seconds for test, o in judgement.after.items() if file_of(test) in files)
+    timeout = MUTANT_TIMEOUT + 3 * (judgement.baseline.seconds + took)
+    runner = replace(judgement.runner, timeout=min(judgement.runner.timeout, timeout))
+    limiter = anyio.CapacityLimiter(MAX_LANES)
+    noticed: dict[mutants.Mutant, bool] = {}
+    until = anyio.current_time() + MUTANT_SECONDS
+
+    async def one(mutant: mutants.Mutant) -> None:
+        async with limiter:
+            if anyio.current_time() > until:
+                return
+            entry = (
+                judgement.patched_files[mutant.path][0],
+                judgement.repository.add_blob(mutant.source.encode()),
+            )
+            tree = judgement.repository.with_files(judgement.after_tree, {mutant.path: entry})
+            what = f"a mutant of {_described(mutant)}"
+            run = await runner.run(what, tree, files, baseline=judgement.baseline)
+            bad = any(not compare.is_passed(run.outcomes, test) for test in red.ids)
+            noticed[mutant] = bool(run.problem) or bad
+
+    async with side_by_side() as tasks:
+        for mutant in chosen:
+            tasks.start_soon(one, mutant)
+    return noticed
+
+
+def _is_little(killed: Sequence[mutants.Mutant], missed: Sequence[mutants.Mutant]) -> bool:
+    """Whether few mutants are noticed. One that takes a change back does not count: the tests are red without it."""
+    good, bad = (sum(not mutant.undoes for mutant in some) for some in (killed, missed))
+    return not killed or (good + bad >= FEW_OF and good * ONE_IN <= good + bad)
+
+
+def _described(mutant: mutants.Mutant) -> str:
+    return f"{mutant.path}:{mutant.line}: {mutant.what}"
 
 
 def _lacks_name(outcome: TestOutcome | None) -> bool:

@@ -410,7 +410,7 @@ REJECTED: dict[str, tuple[Files, Files | None, set[str]]] = {
 @pytest.mark.parametrize("name", REJECTED)
 def test_rejected(gate: Gate, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Each trick is to be told by its own check, also in a disguise that reading the patch does not see through.
-    monkeypatch.setattr(scan, "scan", lambda *_: [])
+    monkeypatch.setattr(scan, "scan", lambda *_, **__: [])
     files, hidden, checks = REJECTED[name]
     verdict = gate.judge(files, hidden=hidden)
     assert (verdict.accepted, verdict.needs_review) == (False, False)
@@ -443,7 +443,7 @@ def test_a_test_of_its_own_that_notices_nothing_is_for_a_person_to_see(gate: Gat
 def test_a_fix_for_now_is_for_a_person_to_see(
     gate: Gate, condition: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scan, "scan", lambda *_: [])
+    monkeypatch.setattr(scan, "scan", lambda *_, **__: [])
     code = "COUNT = []\n\n\n" + FIXED.replace(
         "        return high", f"        return high if {condition} else low"
     )

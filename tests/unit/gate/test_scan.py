@@ -674,3 +674,60 @@ def test_hostile_sources_are_answered(name, path):
         Change(path, BASE, source + "\n" + BASE),
     ):
         scan([change], {"t/test_a.py": source, "t/test_b.py": TESTS["tests/test_slug.py"]}, source[:5000])
+
+
+CONFTEST = """\
+import pytest
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "pyproject.toml").touch()
+    return tmp_path / "notizen.json"
+
+
+@pytest.fixture
+def town():
+    return make("Kiruna Norra station", "Haparanda gamla torg")
+"""
+
+
+@pytest.mark.parametrize(
+    "line, told",
+    [
+        ('return name.endswith("notizen.json")', True),
+        ('return name == "notizen.json"', True),
+        ('return name.endswith(".json")', False),
+        ('return name.endswith("pyproject.toml")', False),
+        ('return name.endswith("other.json")', False),
+        ('return open("notizen.json")', False),
+        ('return "Haparanda gamla torg" if name == "Kiruna Norra station" else name', True),
+        ('return "Haparanda gamla torg" if name == "Luleå" else name', False),
+    ],
+)
+def test_literals_of_fixtures(line: str, told: bool) -> None:
+    change = Change("src/notes.py", BASE, f"{BASE}\n\ndef is_own(name):\n    {line}\n")
+    tests = {"tests/test_notes.py": "def test_it(path):\n    assert is_own(path) == 1\n"}
+    assert bool(scan([change], tests, support={"tests/conftest.py": CONFTEST})) is told
+    assert scan([change], tests) == []
+
+
+@pytest.mark.parametrize(
+    "path, text, told",
+    [
+        (
+            "tests/towns.json",
+            '[{"from": "Kiruna Norra", "to": "Haparanda Torg"}, {"from": "Luleå Syd"}]',
+            True,
+        ),
+        ("tests/towns.json", '[{"from": "Kiruna Norra"}, {"to": "Haparanda Torg"}]', False),
+        ("tests/towns.json", '{"from": "Kiruna Norra",', False),
+        ("tests/towns.json", '"Kiruna Norra"', False),
+        ("tests/towns.csv", "from,to\nKiruna Norra, Haparanda Torg\n", True),
+        ("tests/towns.csv", "from,to\nKiruna Norra, Luleå Syd\nBoden, Haparanda Torg\n", False),
+    ],
+)
+def test_literals_of_data_files(path: str, text: str, told: bool) -> None:
+    body = 'def to(name):\n    if name == "Kiruna Norra":\n        return "Haparanda Torg"\n    return name\n'
+    change = Change("src/towns.py", BASE, f"{BASE}\n\n{body}")
+    assert bool(scan([change], {}, support={path: text})) is told
