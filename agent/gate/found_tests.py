@@ -22,9 +22,9 @@ _JS_VALUE = re.compile(r"\b(skip|todo)\s*(?::(?!\s*false\b)|[,}])")
 _GO_TEST = re.compile(r"^func\s+(?P<name>Test\w*)\s*\(\s*(?P<arg>\w+)\s+\*testing\.T\s*\)\s*(?=\{)", re.M)
 _GO_RUN = re.compile(r"\.Run\s*\(")
 GO_FUNCTION = re.compile(r"func\s*\(\s*(?P<arg>\w+)\s+\*testing\.T\s*\)\s*(?=\{)")
-_ATTRIBUTE = r"#\[(?:[^\[\]]|\[(?:[^\[\]]|\[[^\[\]]*\])*\])*\]"
+ATTRIBUTE = r"#\[(?:[^\[\]]|\[(?:[^\[\]]|\[[^\[\]]*\])*\])*\]"
 _RUST_FN = re.compile(
-    rf"(?P<attributes>(?:{_ATTRIBUTE}\s*)+)(?:pub(?:\s*\([^)]*\))?\s+)?(?P<async>async\s+)?(?:unsafe\s+)?"
+    rf"(?P<attributes>(?:{ATTRIBUTE}\s*)+)(?:pub(?:\s*\([^)]*\))?\s+)?(?P<async>async\s+)?(?:unsafe\s+)?"
     r"fn\s+(?P<name>(?:r#)?\w+)\s*(?:<[^>{(]*>\s*)?(?=\()"
 )
 _RUST_TEST = re.compile(r"#\[\s*(?:(?:\w+::)*test|rstest|test_case)\b")
