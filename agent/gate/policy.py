@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from agent.gate import additive, paths
+from agent.gate import additive, ecosystems, paths
 from agent.gate.paths import Paths
 from agent.git import GITLINK, SYMLINK, BlobTooLarge, Entry, Repository
 
 EXECUTABLES = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 """How files begin that machines run: ELF, Windows, macOS, Java."""
+MAX_LOADING = 100
+"""Files of the base in which settings of its runners are read."""
 MAX_PATCH = 8 * 1024 * 1024
 """Bytes of a patch. A fix is far smaller; what is larger hides something or is generated."""
 
@@ -73,7 +75,13 @@ class _Examination:
         self.hidden = hidden
         roots = ("pyproject.toml", "setup.cfg", "pytest.ini", ".pytest.ini", "tox.ini", "pytest.toml")
         settings = {name: self._text(self.before[name]) for name in roots if name in self.before}
-        self.paths = Paths(self.before, paths.python_files(settings))
+        loading = [path for path in self.before if ecosystems.has_start_up_files(path)][:MAX_LOADING]
+        start_up = {
+            file
+            for path in loading
+            for file in ecosystems.start_up_files(path, self._text(self.before[path]), self.before)
+        }
+        self.paths = Paths(self.before, paths.python_files(settings), start_up)
         self.refused: list[str] = []
         self.product: list[str] = []
         self.docs: list[str] = []
@@ -126,7 +134,7 @@ class _Examination:
             self.refused.append(f"{path}: it takes the place of a module of the test runner")
         elif new and new[0] == SYMLINK and self._leaves(path):
             self.refused.append(f"{path}: the symbolic link leaves the repository")
-        elif path.rpartition("/")[2] in paths.MIXED:
+        elif paths.is_mixed(path):
             self._mixed(path, old, new)
         else:
             kind = self.paths.kind(path)
