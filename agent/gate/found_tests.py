@@ -83,19 +83,33 @@ def found_tests(source: str, lang: Language) -> list[Found]:
 
 
 @dataclass(frozen=True)
-class _Group:
+class Group:
+    """A `describe`, a module or a class, from its beginning to its last bracket."""
+
     name: str
     start: int
     end: int
     skipped: bool = False
 
 
-def _around(groups: list[_Group], at: int) -> list[_Group]:
+def groups_of(source: str, lang: Language) -> list[Group]:
+    """Every group of tests that can be seen, in the order of the source."""
+    text = text_of(source, lang)
+    if lang == "js":
+        return [group for group in _js_calls(text) if isinstance(group, Group)]
+    return _rust_modules(text) if lang == "rust" else _java_classes(text) if lang == "java" else []
+
+
+def _around(groups: list[Group], at: int) -> list[Group]:
     return [group for group in groups if group.start < at < group.end]
 
 
 def _in_js(text: Text) -> Iterator[Found]:
-    code, groups = text.code, list[_Group]()
+    return (test for test in _js_calls(text) if isinstance(test, Found))
+
+
+def _js_calls(text: Text) -> Iterator[Found | Group]:
+    code, groups = text.code, list[Group]()
     for match in _JS_CALL.finditer(code):
         words = set(re.findall(r"\w+", match["more"]))
         opening = match.end() - 1
@@ -116,7 +130,8 @@ def _in_js(text: Text) -> Iterator[Found]:
         skipped = match["off"] == "x" or bool(words & _JS_SKIPPED or _JS_VALUE.search(options))
         skipped = skipped or any(group.skipped for group in above)
         if match["kind"] in _JS_GROUPS or "describe" in words:
-            groups.append(_Group(title, match.start(), end, skipped))
+            groups.append(Group(title, match.start(), end, skipped))
+            yield groups[-1]
             continue
         name = " > ".join([*(group.name for group in above), title])
         functions = (_js_function(code, start, stop) for start, stop in given[1:])
@@ -196,13 +211,16 @@ def go_runs(text: Text, start: int, stop: int) -> Iterator[tuple[str, Found]]:
         )
 
 
-def _in_rust(text: Text) -> Iterator[Found]:
-    code = text.code
-    modules = [
-        _Group(match["name"], match.start(), end)
-        for match in _RUST_MOD.finditer(code)
-        if (end := closing(code, match.end())) is not None
+def _rust_modules(text: Text) -> list[Group]:
+    return [
+        Group(match["name"], match.start(), end)
+        for match in _RUST_MOD.finditer(text.code)
+        if (end := closing(text.code, match.end())) is not None
     ]
+
+
+def _in_rust(text: Text) -> Iterator[Found]:
+    code, modules = text.code, _rust_modules(text)
     for match in _RUST_FN.finditer(code):
         if not _RUST_TEST.search(match["attributes"]):
             continue
@@ -220,14 +238,19 @@ def _in_rust(text: Text) -> Iterator[Found]:
         )
 
 
-def _in_java(text: Text) -> Iterator[Found]:
-    code, classes = text.code, list[_Group]()
+def _java_classes(text: Text) -> list[Group]:
+    code, classes = text.code, list[Group]()
     for match in _JAVA_CLASS.finditer(code):
         opening = code.find("{", match.end())
         end = closing(code, opening) if opening >= 0 else None
         if end is not None:
             skipped = bool(_JAVA_SKIPPED.search(match["annotations"]))
-            classes.append(_Group(match["name"], match.start(), end, skipped))
+            classes.append(Group(match["name"], match.start(), end, skipped))
+    return classes
+
+
+def _in_java(text: Text) -> Iterator[Found]:
+    code, classes = text.code, _java_classes(text)
     old = re.search(r"\bextends\s+[\w.]*TestCase\b", code)
     for match in _JAVA_METHOD.finditer(code):
         by_name = old and match["name"].startswith("test") and match["type"] == "void"

@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from agent.gate.mutant import MAX_SOURCE, UNDONE, Mutant
-from agent.gate.rust_tests import test_parts
+from agent.gate.rust_tests import parts_of
 from agent.gate.source_text import Language, closing, language, text_of
 
 MAX_TRIED = 200
@@ -100,7 +100,7 @@ class _File:
         lines, old = after.splitlines(keepends=True), self.before.splitlines(keepends=True)
         self.starts = [0, *accumulate(map(len, lines))]
         self.old_starts = [0, *accumulate(map(len, old))]
-        spared = test_parts(after) if lang == "rust" else []
+        spared = parts_of(after) if lang == "rust" else []
         compared = SequenceMatcher(None, old, lines, autojunk=False).get_opcodes()
         self.hunks = [
             (was, until, first, last)

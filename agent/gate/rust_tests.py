@@ -23,7 +23,7 @@ class Part:
     end: int
 
 
-def test_parts(source: str) -> list[Part]:
+def parts_of(source: str) -> list[Part]:
     """Where a source has its tests, in order; inline modules for tests and tests that stand alone."""
     code = text_of(source, "rust").code
     parts: list[Part] = []
@@ -41,15 +41,15 @@ def test_parts(source: str) -> list[Part]:
 def product_of(source: str) -> str:
     """The source without its tests."""
     kept, at = [], 0
-    for part in test_parts(source):
+    for part in parts_of(source):
         kept.append(source[at : part.start])
         at = part.end
     return "".join([*kept, source[at:]])
 
 
-def tests_of(source: str) -> str:
+def own_tests(source: str) -> str:
     """The tests of a source, one part after the other."""
-    return "\n\n".join(source[part.start : part.end] for part in test_parts(source))
+    return "\n\n".join(source[part.start : part.end] for part in parts_of(source))
 
 
 def with_tests_of(source: str, other: str) -> str | None:
@@ -58,9 +58,9 @@ def with_tests_of(source: str, other: str) -> str | None:
     None when that changes nothing. Given the base and the patched version it is what shows the fault; given the
     patched and the base's, it is the fix under the tests that were there before.
     """
-    theirs = {part.name: other[part.start : part.end] for part in test_parts(other)}
+    theirs = {part.name: other[part.start : part.end] for part in parts_of(other)}
     kept, at = [], 0
-    for part in test_parts(source):
+    for part in parts_of(source):
         kept += [source[at : part.start], theirs.pop(part.name, source[part.start : part.end])]
         at = part.end
     end = source[at:]
