@@ -24,7 +24,7 @@ _GO_RUN = re.compile(r"\.Run\s*\(")
 GO_FUNCTION = re.compile(r"func\s*\(\s*(?P<arg>\w+)\s+\*testing\.T\s*\)\s*(?=\{)")
 ATTRIBUTE = r"#\[(?:[^\[\]]|\[(?:[^\[\]]|\[[^\[\]]*\])*\])*\]"
 _RUST_FN = re.compile(
-    rf"(?P<attributes>(?:{ATTRIBUTE}\s*)+)(?:pub(?:\s*\([^)]*\))?\s+)?(?P<async>async\s+)?(?:unsafe\s+)?"
+    rf"(?P<attributes>(?:{ATTRIBUTE}\s*){{1,20}})(?:pub(?:\s*\([^)]*\))?\s+)?(?P<async>async\s+)?(?:unsafe\s+)?"
     r"fn\s+(?P<name>(?:r#)?\w+)\s*(?:<[^>{(]*>\s*)?(?=\()"
 )
 _RUST_TEST = re.compile(r"#\[\s*(?:(?:\w+::)*test|rstest|test_case)\b")

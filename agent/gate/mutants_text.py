@@ -18,7 +18,7 @@ from agent.gate.mutant import MAX_SOURCE, UNDONE, Mutant
 from agent.gate.rust_tests import parts_of
 from agent.gate.source_text import Language, closing, language, text_of
 
-MAX_TRIED = 200
+MAX_TRIED = 40  # edits that are looked at in a call
 
 _NEGATED = {"==": "!=", "===": "!==", "<": ">=", ">": "<="}
 _NEGATED |= {other: one for one, other in _NEGATED.items()}

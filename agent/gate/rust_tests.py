@@ -9,7 +9,7 @@ from agent.gate.found_tests import ATTRIBUTE, found_tests
 from agent.gate.source_text import closing, text_of
 
 _MODULE = re.compile(
-    rf"(?:{ATTRIBUTE}\s*)*#\[\s*cfg\s*\(\s*(?:test|all\s*\(\s*test\b[^\]]*)\s*\)\s*\]\s*(?:{ATTRIBUTE}\s*)*"
+    rf"(?:{ATTRIBUTE}\s*){{0,20}}#\[\s*cfg\s*\(\s*(?:test|all\s*\(\s*test\b[^\]]*)\s*\)\s*\]\s*(?:{ATTRIBUTE}\s*){{0,20}}"
     r"(?:pub(?:\s*\([^)]*\))?\s+)?mod\s+(?P<name>\w+)\s*(?=\{)"
 )
 
