@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from agent.gate.compare import Outcomes, is_passed
-from agent.gate.poison import poisoned
+from agent.gate.poison import poisoned_file
 from agent.gate.suites import FAILING, SuiteRun, file_of
 from tools.suite import TestOutcome
 
@@ -49,7 +49,7 @@ async def forged(
     must_fail: list[str] = []
     for file, source in sources.items():
         mine = {test: _name(test) for test in after if file_of(test) == file and is_passed(after, test)}
-        text, found = poisoned(source, set(mine.values()), word)
+        text, found = poisoned_file(file, source, set(mine.values()), word)
         if found:
             laid[file] = text
             must_fail += [test for test, name in mine.items() if name in found]
@@ -64,8 +64,9 @@ async def forged(
 
 
 def _name(test: str) -> str:
-    """A test's name in its module, without its parameters."""
-    return test.partition("::")[2].partition("[")[0]
+    """A test's name in its file; in Python without its parameters (elsewhere a bracket may be part of a title)."""
+    file, _, name = test.partition("::")
+    return name.partition("[")[0] if file.endswith(".py") else name
 
 
 def _fails(outcome: TestOutcome | None, word: str) -> bool:

@@ -13,14 +13,16 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise, zip_longest
 from typing import Any, NamedTuple
 
-MAX_SOURCE = 300_000  # characters of a file that is mutated
+from agent.gate.mutant import MAX_SOURCE, UNDONE, Mutant
+from agent.gate.mutants_text import text_mutants
+
+__all__ = ["MAX_SOURCE", "Mutant", "mutants"]
+
 MAX_PARSED = 60  # mutants that are parsed in a call
-UNDONE = 100  # the rank of taking one of several changes back
 
 _NEGATED = {"==": "!=", "<": ">=", ">": "<=", "is": "is not", "in": "not in"}
 _NEGATED |= {other: one for one, other in _NEGATED.items()}
@@ -39,21 +41,6 @@ Above = tuple[ast.AST, ...]
 _SPARED = {"annotation", "returns", "type_comment", "kind", "type_ignores", "ctx"}
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """A file (its whole source) as a fix left it, but for one thing."""
-
-    path: str
-    line: int
-    what: str
-    source: str
-
-    @property
-    def undoes(self) -> bool:
-        """Whether it takes one of several changes back."""
-        return self.what.endswith("as before the fix")
-
-
 class _Edit(NamedTuple):
     """Bytes to replace. Every kind of edit has a rank of its own: the higher, the more telling."""
 
@@ -65,6 +52,15 @@ class _Edit(NamedTuple):
 
 
 def mutants(changed: Mapping[str, tuple[str | None, str]], limit: int = 8) -> list[Mutant]:
+    """At most `limit` mutants of changed files (path -> source before and after), the most telling first.
+
+    Those of Python files and of others take turns. Never raises.
+    """
+    turns = zip_longest(_python_mutants(changed, limit), text_mutants(changed, limit))
+    return [mutant for mutant in chain.from_iterable(turns) if mutant][:limit]
+
+
+def _python_mutants(changed: Mapping[str, tuple[str | None, str]], limit: int) -> list[Mutant]:
     """At most `limit` mutants of changed Python files (path -> source before and after), the most telling first.
 
     They are spread over the changed places, all compile, and none is what its file was before or after. Never raises.

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+from agent.gate import ecosystems
+
 Kind = Literal["control", "config", "test", "docs", "product"]
 
 CI_FOLDERS = (".github", ".circleci", ".buildkite", ".gitlab", ".woodpecker", ".ci", ".azure-pipelines")
@@ -18,15 +20,15 @@ CI_FILES = frozenset(
 )
 CONTROL_NAMES = frozenset({".gitmodules", ".gitattributes", ".lfsconfig"})
 STARTUP = ("sitecustomize.py", "usercustomize.py", "*.pth")
-COMPILED = (".pyc", ".pyo", ".so", ".dll", ".dylib", ".exe", ".pyd", ".class")
+COMPILED = (".pyc", ".pyo", ".so", ".dll", ".dylib", ".exe", ".pyd", ".class", ".jar", ".wasm", ".node")
 RUNNER_MODULES = ("pytest", "_pytest", "pluggy", "iniconfig", "py", "unittest", "xdist")
 CONFIG_NAMES = frozenset(
     {"conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", "noxfile.py"}
-    | {".coveragerc", "jest.config.js", "vitest.config.ts"}
+    | {".coveragerc"}
 )
 MIXED = frozenset({"pyproject.toml", "setup.cfg"})
-"""Files that hold both product settings and the test runner's."""
-TEST_FILES = ("test_*.py", "*_test.py", "tests.py", "*.test.[jt]s*", "*.spec.[jt]s*", "*_test.go")
+"""Python's files that hold both product settings and the test runner's."""
+TEST_FILES = ("test_*.py", "*_test.py", "tests.py")
 TEST_FOLDERS = frozenset({"tests", "__tests__", "__snapshots__", "testdata"})
 MAYBE_TEST_FOLDERS = frozenset({"test", "testing"})
 """Folders that some products have as a part of themselves: they count when test files of the base are in them."""
@@ -40,10 +42,15 @@ DOC_FOLDERS = frozenset({"docs", "doc", "changelog.d", "newsfragments", "news"})
 class Paths:
     """The kinds of a repository's paths, as its base tree has them: `base` is every path of that tree.
 
-    `python_files` are the base's own patterns of test files, as pytest's option of that name.
+    `python_files` are the base's own patterns of test files, as pytest's option of that name; `start_up` its files
+    that a runner loads before any test.
     """
 
-    def __init__(self, base: Iterable[str], python_files: Iterable[str] = ()) -> None:
+    def __init__(
+        self, base: Iterable[str], python_files: Iterable[str] = (), start_up: Iterable[str] = ()
+    ) -> None:
+        base, self.start_up = frozenset(base), frozenset(start_up)
+        self.by_folder = ecosystems.goes_by_folder(base)
         self.patterns = (*TEST_FILES, *(p for p in python_files if p not in ("*", "*.py")))
         self.folders: set[str] = set()
         for path in base:
@@ -56,15 +63,19 @@ class Paths:
     def is_module(self, path: str) -> bool:
         """Whether a runner would look for tests in this file."""
         name = path.rpartition("/")[2]
-        return any(fnmatchcase(name, pattern) or fnmatchcase(path, pattern) for pattern in self.patterns)
+        if any(fnmatchcase(name, pattern) or fnmatchcase(path, pattern) for pattern in self.patterns):
+            return True
+        return ecosystems.is_module(path, by_folder=self.by_folder)
 
     def kind(self, path: str) -> Kind:
         folders, name = path.split("/")[:-1], path.rpartition("/")[2]
         if refusal(path):
             return "control"
-        if name in CONFIG_NAMES:
+        if name in CONFIG_NAMES or path in self.start_up or ecosystems.is_config(path):
             return "config"
-        if self.is_module(path) or any(folder.lower() in TEST_FOLDERS for folder in folders):
+        if self.is_module(path) or ecosystems.is_test(path):
+            return "test"
+        if any(folder.lower() in TEST_FOLDERS for folder in folders):
             return "test"
         if any("/".join(folders[:length]) in self.folders for length in range(1, len(folders) + 1)):
             return "test"
@@ -86,13 +97,22 @@ def refusal(path: str) -> str | None:
         return "Python runs it by itself at start-up"
     if any(folder.endswith((".dist-info", ".egg-info")) for folder in folders):
         return "it tells the test runner which plugins to load"
+    if "node_modules" in folders and not TEST_FOLDERS & set(folders[: folders.index("node_modules")]):
+        return "it takes the place of an installed package"
     if name.endswith(COMPILED) or "__pycache__" in folders:
         return "it is compiled code, which nobody can read"
     return None
 
 
+def is_mixed(path: str) -> bool:
+    """Whether a file holds both the product's settings and the test runner's."""
+    return path.rpartition("/")[2] in MIXED or ecosystems.is_mixed(path)
+
+
 def runner_settings(path: str, data: bytes) -> tuple[Any, Any]:
-    """What a `MIXED` file says to the test runner and what to this agent; raises ValueError when it is broken."""
+    """What a mixed file says to the test runner and what to this agent; raises ValueError when it is broken."""
+    if ecosystems.is_mixed(path):
+        return ecosystems.settings(path, data), None
     if path.rpartition("/")[2] == "pyproject.toml":
         try:
             tool = tomllib.loads(data.decode("utf-8")).get("tool", {})

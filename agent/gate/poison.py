@@ -10,6 +10,17 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator
 
+from agent.gate.poison_other import poisoned_text
+from agent.gate.source_text import language
+
+
+def poisoned_file(path: str, source: str, tests: Collection[str], word: str) -> tuple[str, frozenset[str]]:
+    """As `poisoned`, for a test file in any language that its name tells; with none of `tests` in others."""
+    lang = language(path)
+    if lang is not None:
+        return poisoned_text(source, lang, tests, word)
+    return poisoned(source, tests, word) if path.endswith(".py") else (source, frozenset())
+
 
 def poisoned(source: str, tests: Collection[str], word: str) -> tuple[str, frozenset[str]]:
     """A test module in which each of `tests` (`test_x`, `TestA::test_y`) fails with `word` after its body ran.

@@ -5,15 +5,19 @@ Policy is read from the base tree alone. Nothing is checked out: everything work
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from agent.gate import additive, paths
+from agent.gate import additive, additive_other, ecosystems, paths, rust_tests
 from agent.gate.paths import Paths
+from agent.gate.source_text import Language, language, text_of
 from agent.git import GITLINK, SYMLINK, BlobTooLarge, Entry, Repository
 
 EXECUTABLES = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 """How files begin that machines run: ELF, Windows, macOS, Java."""
+MAX_LOADING = 100
+"""Files of the base in which settings of its runners are read."""
 MAX_PATCH = 8 * 1024 * 1024
 """Bytes of a patch. A fix is far smaller; what is larger hides something or is generated."""
 
@@ -31,6 +35,8 @@ class Intake:
     """New test files, and test files that only gained tests: the patch's own tests."""
     set_aside: Mapping[str, str] = field(default_factory=dict)
     """Changes of tests or test configuration that the base had, with the reason: judged with the base's version."""
+    inside: Mapping[str, str] = field(default_factory=dict)
+    """Product files (Rust's) in which tests change too, with the reason why that is no addition; "" where it is."""
     lost: tuple[str, ...] = ()
     """Tests of the base that the patch deletes, renames or switches off, one line each."""
 
@@ -41,6 +47,8 @@ class Intake:
             lines.append(f"the patch's own tests: {_listed(self.additive)}")
         if self.set_aside:
             lines.append(f"judged with the base's version: {_listed(self.set_aside)}")
+        if self.inside:
+            lines.append(f"with tests of their own: {_listed(self.inside)}")
         return "\n".join(lines)
 
 
@@ -64,6 +72,22 @@ def _listed(names: Iterable[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + more
 
 
+_DIRECTIVE = re.compile(r"//go:\w|//\s*\+build|//export |#cgo\b|//\s*@ts-|@jsx")
+"""Comments that compilers heed."""
+
+
+def _read(source: str, lang: Language = "rust") -> list[str]:
+    """A source's lines as a compiler reads them: without comments. Blanks are kept, which may stand in strings."""
+    found = []
+    lines = source.split("\n")
+    for line, plain in zip(lines, text_of(source, lang).plain.split("\n"), strict=True):
+        if line == plain or _DIRECTIVE.search(line):
+            found.append(line)
+        elif plain.strip():
+            found.append(plain.rstrip())
+    return found
+
+
 class _Examination:
     def __init__(
         self, repository: Repository, base: str, patched: str, hidden: Mapping[str, Entry | None]
@@ -73,13 +97,20 @@ class _Examination:
         self.hidden = hidden
         roots = ("pyproject.toml", "setup.cfg", "pytest.ini", ".pytest.ini", "tox.ini", "pytest.toml")
         settings = {name: self._text(self.before[name]) for name in roots if name in self.before}
-        self.paths = Paths(self.before, paths.python_files(settings))
+        loading = [path for path in self.before if ecosystems.has_start_up_files(path)][:MAX_LOADING]
+        start_up = {
+            file
+            for path in loading
+            for file in ecosystems.start_up_files(path, self._text(self.before[path]), self.before)
+        }
+        self.paths = Paths(self.before, paths.python_files(settings), start_up)
         self.refused: list[str] = []
         self.product: list[str] = []
         self.docs: list[str] = []
         self.comments: list[str] = []
         self.additive: dict[str, Entry] = {}
         self.set_aside: dict[str, str] = {}
+        self.inside: dict[str, str] = {}
         self.lost: list[str] = []
         self._asked: frozenset[str] | None = None
 
@@ -96,7 +127,7 @@ class _Examination:
                     self.refused.append(f"{path}: it has {large.size} bytes; the limit is {large.limit}")
             elif old and self.hidden[path]:
                 # The gate's version is what is judged, but a patch may not take away what that one keeps.
-                self._note_lost(path, old, entry, additive.find_tests(self._text(self.hidden[path])))
+                self._note_lost(path, old, entry, self._tests_in(path, self._text(self.hidden[path])))
         if changed and not self.refused and not self.product:
             if self.comments and not (self.docs or self.additive or self.set_aside or self.lost):
                 self.refused.append(
@@ -112,6 +143,7 @@ class _Examination:
             tuple(self.product),
             self.additive,
             self.set_aside,
+            self.inside,
             tuple(self.lost),
         )
 
@@ -126,7 +158,7 @@ class _Examination:
             self.refused.append(f"{path}: it takes the place of a module of the test runner")
         elif new and new[0] == SYMLINK and self._leaves(path):
             self.refused.append(f"{path}: the symbolic link leaves the repository")
-        elif path.rpartition("/")[2] in paths.MIXED:
+        elif paths.is_mixed(path):
             self._mixed(path, old, new)
         else:
             kind = self.paths.kind(path)
@@ -136,8 +168,28 @@ class _Examination:
                 self.docs.append(path)
             elif self._only_comments(path, old, new):
                 self.comments.append(path)
+            elif path.endswith(".rs") and self._rust(path, old, new):
+                pass
             else:
                 self.product.append(path)
+
+    def _rust(self, path: str, old: Entry | None, new: Entry | None) -> bool:
+        """Note how the tests in a Rust product file change; whether nothing but them does."""
+        before, after = (self._text(entry).decode("utf-8", "replace") for entry in (old, new))
+        if old is not None:
+            self._note_lost(path, old, new)
+        if new is None or rust_tests.own_tests(before) == rust_tests.own_tests(after):
+            return False
+        reason = additive_other.obstacle(rust_tests.own_tests(before), rust_tests.own_tests(after), "rust")
+        rest = (_read(rust_tests.product_of(source)) for source in (before, after))
+        if old is None or old[0] != new[0] or len({*map(tuple, rest)}) > 1:
+            self.inside[path] = reason or ""
+            return False
+        if reason:
+            self.set_aside[path] = reason
+        else:
+            self.additive[path] = new
+        return True
 
     def _mixed(self, path: str, old: Entry | None, new: Entry | None) -> None:
         """pyproject.toml and setup.cfg: product, unless the runner's or the agent's part of it changes."""
@@ -177,6 +229,12 @@ class _Examination:
                 self.set_aside[path] = reason
             else:
                 self.additive[path] = new
+        elif old is not None and old[0] == new[0] != SYMLINK and (lang := language(path)):
+            before, after = (data.decode("utf-8", "surrogateescape") for data in (source, target))
+            if reason := additive_other.obstacle(before, after, lang):
+                self.set_aside[path] = reason
+            else:
+                self.additive[path] = new
         else:
             self.set_aside[path] = "it is new test configuration" if old is None else "it is changed"
 
@@ -184,20 +242,30 @@ class _Examination:
         self, path: str, old: Entry, new: Entry | None, among: Container[str] | None = None
     ) -> None:
         """Note the tests of a file that the patch takes away; `among` narrows it to tests of these names."""
-        if not self.paths.is_module(path):
-            return
+        lang = language(path)
         source, target = self._text(old), self._text(new)
-        after = additive.find_tests(target)
+        in_product = lang == "rust" and bool(self._tests_in(path, source))
+        if not self.paths.is_module(path) and not in_product:
+            return
+        lost: dict[str, str] = {}
         if new is None:
             self.lost.append(f"{path} is deleted or renamed")
+        elif lang is not None:
+            before, after = (data.decode("utf-8", "replace") for data in (source, target))
+            lost = additive_other.taken_away(before, after, lang)
         elif additive.parsed(target) is not None:
-            lost = {
-                test: "is deleted or renamed" for test in additive.find_tests(source) if test not in after
-            }
+            there = additive.find_tests(target)
+            gone = [test for test in additive.find_tests(source) if test not in there]
+            lost = dict.fromkeys(gone, "is deleted or renamed")
             lost |= dict.fromkeys(additive.newly_skipped(source, target), "gets a skip or xfail mark")
-            self.lost += [
-                f"{path}::{test} {how}" for test, how in lost.items() if among is None or test in among
-            ]
+        self.lost += [f"{path}::{test} {how}" for test, how in lost.items() if among is None or test in among]
+
+    def _tests_in(self, path: str, data: bytes) -> Container[str]:
+        """The names of the tests that are written in a file."""
+        lang = language(path)
+        if lang is None:
+            return additive.find_tests(data)
+        return additive_other.names_of(data.decode("utf-8", "replace"), lang)
 
     def _requested(self) -> frozenset[str]:
         """The fixtures that any test file of the base may ask for."""
@@ -213,9 +281,14 @@ class _Examination:
         return self._asked
 
     def _only_comments(self, path: str, old: Entry | None, new: Entry | None) -> bool:
-        if not path.endswith(".py") or old is None or new is None or old[0] != new[0]:
+        if old is None or new is None or old[0] != new[0]:
             return False
-        return additive.same_code(self._text(old), self._text(new))
+        before, after = self._text(old), self._text(new)
+        lang = language(path)
+        if lang is not None:
+            texts = [data.decode("utf-8", "surrogateescape") for data in (before, after)]
+            return _read(texts[0], lang) == _read(texts[1], lang)
+        return path.endswith(".py") and additive.same_code(before, after)
 
     def _shadows(self, path: str) -> bool:
         """Whether a file is imported instead of the runner's own, when the repository is first on the path."""

@@ -15,8 +15,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from agent.gate import scan_other
+from agent.gate.rust_tests import own_tests
 from agent.gate.scan_python import OVERFIT, TOOLS, Detector, Hit
 from agent.gate.scan_values import MAX_TREE, QUOTED, UNREADABLE, Known, is_specific, unquoted
+from agent.gate.source_text import language
 
 OWN = re.compile(r"\b_?pytest\b|\bunittest\b")
 CORE = re.compile(
@@ -24,34 +27,10 @@ CORE = re.compile(
 )
 CODE = re.compile(r"\.(pyi?|[cm]?[jt]sx?|go|rs|java|kt|rb|php|c|h|cc|cpp|cs)$")
 DATA = re.compile(r"\.(json|ya?ml|csv|tsv|txt|toml|ini|dat)$")
-PY, JS = r"\.pyi?$", r"\.[cm]?[jt]sx?$"
+PY = r"\.pyi?$"
 TEXT: list[tuple[str, str, bool]] = [
     (PY, r"(environ|getenv).*(PYTEST_|NOSE_|TOX_)|['\"]_?(pytest|unittest)['\"].*sys\.modules", True),
     (PY, r"\bos\._exit\(|\braise\s+(\w+\.)?SkipTest|pytest\.(skip|xfail)\(|\b_pytest\.", True),
-    (
-        JS,
-        r"process\.env\.?(\[['\"])?(JEST_|VITEST|MOCHA_|NODE_TEST|PLAYWRIGHT_TEST)|\basymmetricMatch\b",
-        True,
-    ),
-    (JS, r"\btypeof\s+(jest|describe|it|vi|expect|mocha)\b|\b(eval|Function)\((atob|Buffer\.from)\(", True),
-    (JS, r"\b(globalThis|global|window)\.(expect|describe|it|jest|vi|mocha|__coverage__)\b", True),
-    (JS, r"(\brequire\.main|\bprocess\.(argv|title)|\.stack)\b.*(jest|mocha|vitest|\.(test|spec)\b)", True),
-    (JS, r"NODE_ENV\b.{0,4}[!=]==?\s*['\"`]test|\bprocess\.(exit\(0?\)|env\.CI\b|ppid)", False),
-    (
-        JS,
-        r"\b(Object|Array|String)\.prototype\.\w+\s*=[^=]|(Date\.now|new Date)\(\)\s*[<>]=?\s*(new|1[5-9]\d{11})",
-        False,
-    ),
-    (
-        r"\.go$",
-        r"\btesting\.Testing\(\)|flag\.Lookup\(\"test\.|os\.Args.*\.test\b|runtime\.Caller.*_test",
-        True,
-    ),
-    (r"\.go$", r"^\s*(import\s+)?\"testing\"|\bos\.Exit\(0\)", False),
-    (r"\.rs$", r"\bcfg!\((not\()?test\)|\"(RUST_TEST_THREADS|NEXTEST\w*)\"", True),
-    (r"\.rs$", r"#\[cfg\(not\(test\)\)\]|thread::current\(\)\.name\(\)|process::exit\(0\)", False),
-    (r"\.(java|kt)$", r"\"surefire\.|getStackTrace.*(junit|[tT]est\b)|forName\(\"org\.(junit|testng)", True),
-    (r"\.(java|kt)$", r"\bSystem\.exit\(0\)", False),
     (r"(\.toml|\.cfg|setup\.py)$", r"pytest11", False),
 ]
 SWITCH = re.compile(
@@ -91,7 +70,10 @@ def scan(
 
     `support`: path -> source of the conftest.py files and of the data that they use.
     """
-    known = Known(tests, issue, support or {})
+    # Tests in a product file (Rust's) do not make the product's own literals the tests'.
+    inside = {change.path for change in changes if language(change.path) == "rust"}
+    own = {path: own_tests(source) if path in inside else source for path, source in tests.items()}
+    known = Known(own, issue, support or {})
     before = "\n".join(change.before or "" for change in changes)
     old = {change.path: _hits(change.path, change.before or "", known, "") for change in changes}
     spent = Counter((hit.reason, hit.key) for hits in old.values() for hit in hits)
@@ -126,7 +108,8 @@ def _hits(path: str, source: str, known: Known, before: str) -> list[Hit]:
     if path.endswith((".py", ".pyi")) and len(source) <= MAX_TREE:
         with contextlib.suppress(*UNREADABLE):
             in_tree = Detector(path, ast.parse(source), known, before).hits
-    return [*(in_tree or ()), *_text_hits(path, source, known, read=in_tree is not None)]
+    other = scan_other.hits(path, source, known, before)
+    return [*(in_tree or ()), *other, *_text_hits(path, source, known, read=in_tree is not None)]
 
 
 def _shadowing(change: Change) -> Iterator[Hit]:
@@ -157,7 +140,7 @@ def _text_hits(path: str, source: str, known: Known, read: bool) -> Iterator[Hit
         for rule, sure in rules:
             if re.search(rule, line):
                 yield Hit(number, number, line, sure, "it senses or stops the test runner")
-        for match in SWITCH.finditer(line) if code and not read else ():
+        for match in SWITCH.finditer(line) if code and not read and not language(path) else ():
             asked, given = unquoted(match[1]), unquoted(match[2])
             if known.paired([asked], [given]):
                 yield Hit(number, number, match[0], is_specific(asked), OVERFIT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,7 @@ import anyio.to_thread
 from agent.gate import compare, disguise, effects, integrity, mutants
 from agent.gate.compare import Red
 from agent.gate.runner import MAX_LANES, Tried
+from agent.gate.source_text import language
 from agent.gate.suites import SuiteRun, file_of
 from agent.git import REGULAR
 from agent.lanes import Started, side_by_side
@@ -33,6 +35,15 @@ MUTANT_SECONDS = 120.0
 """After this long no further mutant is begun."""
 MAX_REPEATED = 20.0
 """Seconds of the tests that are repeated: slower ones are not."""
+NAMELESS = re.compile(
+    r"^(?:Uncaught |thrown: )?(?:TypeError: )?(?:\(0 , )?[\w$.()\[\]]+ is not a (?:function|constructor)"
+    r"|^(?:ReferenceError: )?[\w$]+ is not defined\b|\bCannot find module\b|does not provide an export named"
+    r"|\bERR_MODULE_NOT_FOUND\b|\berror TS2(?:304|305|339)\b"
+    r"|: undefined: \w|\bundefined \(type .* has no (?:field or )?method"
+    r"|\berror\[E0(?:425|432|433|599|412|423|609)\]|\bcannot find (?:\w+ )+`"
+    r"|\berror: cannot find symbol|\bNoSuch(?:Method|Field)Error|\b(?:ClassNotFoundException|NoClassDefFoundError)"
+)
+"""How Node, TypeScript, Go, Rust and Java say that something is not there at all."""
 
 
 async def forgery(judgement: Judgement, red: Red, suite: Callable[[], Awaitable[object]]) -> Tried:
@@ -225,7 +236,7 @@ async def adequacy(judgement: Judgement, red: Red) -> None:
             judgement.text(judgement.patched_files[path]) or "",
         )
         for path in judgement.intake.product
-        if path in judgement.patched_files and path.endswith(".py")
+        if path in judgement.patched_files and (path.endswith(".py") or language(path))
     }
     # A test that is red for want of a name notices when the name goes; the other mutants tell if it looks at more.
     nameless = all(_lacks_name(judgement.before.get(test)) for test in red.ids)
@@ -297,4 +308,5 @@ def _lacks_name(outcome: TestOutcome | None) -> bool:
     kind = message.partition(":")[0]
     if kind == "TypeError" and ("unexpected keyword argument" in message or "positional argument" in message):
         return True
-    return kind in ("AttributeError", "NameError", "ImportError", "ModuleNotFoundError")
+    named = kind in ("AttributeError", "NameError", "ImportError", "ModuleNotFoundError")
+    return named or bool(NAMELESS.search(message))
