@@ -32,6 +32,8 @@ from agent.gate.baseline import Baseline
 from agent.gate.compare import Outcomes, Red, Secret
 from agent.gate.policy import MAX_PATCH, changes, examine
 from agent.gate.runner import Runner, last_lines, named_outcomes
+from agent.gate.rust_tests import with_tests_of
+from agent.gate.source_text import language
 from agent.gate.suites import SuiteRun, counts, file_of
 from agent.git import EXECUTABLE, REGULAR, BlobTooLarge, Entry, PatchError
 from agent.lanes import Started, side_by_side
@@ -188,7 +190,19 @@ class Judgement:
     def tree_after(self) -> str:
         """The patched product with the tests that the gate stands by."""
         back = {path: self.base_files.get(path) for path in self.intake.set_aside}
-        return self.repository.with_files(self.patched, {**back, **self.hidden})
+        inside = self._inside([path for path, reason in self.intake.inside.items() if reason], fixed=True)
+        return self.repository.with_files(self.patched, {**back, **inside, **self.hidden})
+
+    def _inside(self, files: Iterable[str], *, fixed: bool) -> dict[str, Entry | None]:
+        """Product files that hold tests: the fix under the base's tests (`fixed`), or the base under the patch's."""
+        laid: dict[str, Entry | None] = {}
+        for path in files:
+            versions = [self.base_files.get(path), self.patched_files.get(path)]
+            product, tests = reversed(versions) if fixed else versions
+            text = with_tests_of(self.text(product) or "", self.text(tests) or "")
+            if product is not None and text is not None:
+                laid[path] = (product[0], self.repository.add_blob(text.encode("utf-8", "surrogateescape")))
+        return laid
 
     async def _red(self) -> Red:
         """Run what is to show the fault on the base's product."""
@@ -197,10 +211,11 @@ class Judgement:
         if not self.hidden and not self.named:
             # A test that the patch changes may show the fault too; then the verdict is at best needs_review.
             laid |= {path: self.patched_files.get(path) for path in intake.set_aside}
+            laid |= self._inside(intake.inside, fixed=False)
         # Hidden helpers can change any test, so all tests must be seen with them. What the patch brings excuses
         # none: what passes on the base alone must pass after it.
         whole = any(
-            path.endswith(".py") or path in self.base_files
+            path.endswith(".py") or path in self.base_files or language(path) is not None
             for path in self.hidden
             if not intake.paths.is_module(path)
         )
@@ -221,7 +236,7 @@ class Judgement:
         if self.hidden:
             among = None if whole else replaced
             return compare.red_hidden(self.before, base, broken - compare.unloaded(base), self.secret, among)
-        own, changed = self._modules(intake.additive), self._modules(intake.set_aside)
+        own, changed = self._own(), self._modules(intake.set_aside)
         return compare.red_own(self.before, base, own, changed, broken_off)
 
     async def _base_again(self, taken: Baseline, once: bool) -> Baseline:
@@ -229,9 +244,7 @@ class Judgement:
 
     async def _run_after(self, red: Red) -> tuple[bool, str]:
         """Run the patched product with the tests that the gate stands by, and see whether the run can be believed."""
-        watched = sorted(
-            self._modules(self.intake.additive) | self._modules(self.hidden) | set(map(file_of, self.named))
-        )
+        watched = sorted(self._own() | self._modules(self.hidden) | set(map(file_of, self.named)))
         self.after, runs = await self._seen("the patched tree", self.after_tree, watched, whole=True)
         if any(run.problem and run.exit_code is not None for run in runs):
             # It may have been the machine's fault; the code's own crash comes again.
@@ -262,7 +275,7 @@ class Judgement:
         )
         kept = compare.kept(required, after)
         modules = self._modules(intake.set_aside)
-        own = self._modules(intake.additive)
+        own = self._own()
         # Where the patch's changed tests were to show the fault, it is their version that must pass.
         theirs = set() if self.named or self.hidden else modules
         bad = [test for test in compare.not_green(red, base, after, own) if file_of(test) not in theirs]
@@ -384,7 +397,8 @@ class Judgement:
 
     def _review(self) -> str:
         """What a person must look at, if anything: the reasons, and the hunks that were judged without."""
-        lines = [f"{path}: {reason}" for path, reason in self.intake.set_aside.items()]
+        aside = {**self.intake.set_aside, **{p: why for p, why in self.intake.inside.items() if why}}
+        lines = [f"{path}: {reason}" for path, reason in aside.items()]
         if self.excused:
             listed = ", ".join(sorted(self.excused))
             lines.append(f"fail in the base's version, and pass or are left out in the patch's: {listed}")
@@ -430,9 +444,18 @@ class Judgement:
         """Files of the repository as they stand in test ids."""
         return frozenset(file.removeprefix(self.prefix) for file in files)
 
+    def _own(self) -> set[str]:
+        """The files of the patch's own tests, as they stand in test ids."""
+        return self._modules([*self.intake.additive, *self.intake.inside])
+
     def _modules(self, files: Iterable[str]) -> set[str]:
         """Those of `files` in which a runner looks for tests, as they stand in test ids."""
-        return set(self._ids(file for file in files if self.intake.paths.is_module(file)))
+        modules = (
+            file
+            for file in files
+            if self.intake.paths.is_module(file) or file in self.intake.inside or language(file) == "rust"
+        )
+        return set(self._ids(modules))
 
 
 def prefix_of(tested: Iterable[str], files: Iterable[str]) -> str:
