@@ -12,6 +12,8 @@ from xml.parsers import expat
 MAX_DETAIL = 20_000
 """Characters kept of one failure's text; of longer ones the start and the end."""
 MAX_MESSAGE = 2_000
+COLLECTION = "assay.collection"
+"""The type of an error in our own reports that stands for a file which could not be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class RawCase:
         internal = (self.classname, self.name) == ("pytest", "internal")
         return internal or any(
             attributes.get("message") in ("collection failure", "collection skipped")
+            or attributes.get("type") == COLLECTION
             for _, attributes, _ in self.results
         )
 

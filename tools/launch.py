@@ -10,21 +10,16 @@ from __future__ import annotations
 import json
 import os
 import select
-import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tools import report, runners
+from tools import report, runners, scripts
 from tools.shell import shell_program
-from tools.shellwords import edited
 
-MAX_SCRIPTS = 5
-"""Scripts of package.json that run one another."""
 MAX_OUTPUT = 64 * 1024 * 1024
 """Bytes of output that are kept to be read: the first half and the last."""
 MAX_LINE = 1024 * 1024
@@ -40,9 +35,13 @@ def run(command: str, target: str, ids: tuple[str, ...]) -> int:
     root = Path.cwd()
     folder = Path(target + ".d")
     folder.mkdir(mode=0o700)
-    line, found = _resolved(command, root)
+    try:
+        line, found = scripts.resolved(command, lambda path: (root / path).read_text("utf-8"))
+    except scripts.NoScript as error:
+        print(error, flush=True)  # so that nothing can be told of any test
+        return 1
     runner = found.runner if found else runners.EXIT_CODE
-    if found and runner in runners.RUNNERS:
+    if found:
         (folder / "ids.json").write_text(json.dumps(ids), encoding="utf-8")
         line = runners.prepared(line, found, str(folder), runners.Wanted(ids, root))
     script = folder / "command"
@@ -51,8 +50,6 @@ def run(command: str, target: str, ids: tuple[str, ...]) -> int:
     began = time.time()
     output = _Kept()
     code = _execute(script, report.visible(runner), output)
-    if runner == runners.SCRIPT:
-        return code  # package.json has no such script: nothing can be told
     told = report.Told(
         command, folder, root, root / (found.folder if found else ""), began, code, output.value()
     )
@@ -70,34 +67,6 @@ def _asked(test: str, names: set[str]) -> bool:
     return any(
         test == name or test.startswith((f"{name}/", f"{name}::", f"{name} > ", f"{name}[")) for name in names
     )
-
-
-def _resolved(command: str, root: Path) -> tuple[str, runners.Run | None]:
-    """The command line with scripts of package.json written out, and the run of a runner in it."""
-    found = runners.find_run(command)
-    for _ in range(MAX_SCRIPTS):
-        if found is None or found.runner != runners.SCRIPT:
-            break
-        folder = root / found.folder
-        try:
-            scripts = json.loads((folder / "package.json").read_bytes())["scripts"]
-            name, more = runners.script_of(found)
-            text = " && ".join(scripts[key] for key in (f"pre{name}", name) if key in scripts)
-            scripts[name]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            print(f"package.json names no such script: {type(error).__name__}: {error}", flush=True)
-            break
-        # As package managers run scripts: the project's own programs first.
-        path = ":".join(str(place / "node_modules/.bin") for place in (folder, *folder.parents))
-        text = f"(export PATH={shlex.quote(path)}:$PATH; {text} {more}\n)"
-        inner = runners.find_run(text)
-        if inner is None:
-            return command, None
-        command = edited(command, [(found.words[0].start, found.words[-1].end, text)])
-        found = runners.find_run(command)
-        if found is not None:
-            found = replace(found, folder=str(Path(folder.relative_to(root), inner.folder)))
-    return command, found
 
 
 class _Kept:

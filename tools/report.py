@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from tools.junit import MAX_DETAIL, MAX_MESSAGE, cut
+from tools.junit import COLLECTION, MAX_DETAIL, MAX_MESSAGE, cut
 
 MAX_NAME = 1000
 MAX_FILES = 200_000
@@ -21,6 +21,7 @@ MAX_FILES = 200_000
 IGNORED = frozenset({".git", "node_modules", "target", "build", "__pycache__", ".gradle", ".tox", ".venv"})
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")
+_REASON = re.compile(r"\b\w*Error: |\berror(?:\[E\d+\])?: |Cannot find |: undefined: |Failed to |^panic: ")
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ELEMENTS = {"failed": "failure", "error": "error", "skipped": "skipped", "xfailed": "skipped"}
 
@@ -97,7 +98,7 @@ class Told:
     def broken(self, files: Iterable[str], text: str = "") -> list[Case]:
         """Files that could not be loaded."""
         text = text or self.text
-        return [Case(file, file, "error", "collection failure", text, collection=True) for file in files]
+        return [Case(file, file, "error", reason(text), text, collection=True) for file in files]
 
 
 def cases(runner: str, told: Told) -> list[Case]:
@@ -148,6 +149,12 @@ def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
+def reason(text: str) -> str:
+    """The line that says why a file could not be loaded."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next((line for line in lines if _REASON.search(line)), lines[-1] if lines else "")
+
+
 def write(found: Sequence[Case], target: Path) -> None:
     """Write the report, whole or not at all."""
     new = target.with_name(target.name + ".new")
@@ -165,6 +172,7 @@ def _element(case: Case) -> str:
     if tag is None:
         return f"{head}/>\n"
     kind = ' type="pytest.xfail"' if case.outcome == "xfailed" else ""
+    kind = f' type="{COLLECTION}"' if case.collection else kind
     message = _attribute(cut(plain(case.message), MAX_MESSAGE))
     text = _clean(cut(plain(case.text), MAX_DETAIL))
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")

@@ -86,7 +86,8 @@ def _go_case(test: _GoTest, sources: _GoSources) -> Case:
     text = "".join(test.output)
     outcome = test.result or "failed"  # the program ended while it ran
     said = [line.strip() for line in text.splitlines() if not re.match(r"\s*(===|---) ", line)]
-    message = "" if outcome == "passed" else next((line for line in said if line), "the test did not end")
+    otherwise = "a subtest failed" if test.result else "the test did not end"
+    message = "" if outcome == "passed" else next((line for line in said if line), otherwise)
     file = sources.file_of(test.package, test.name)
     return Case(file, test.name, outcome, message, text, test.seconds, classname=test.package)
 
@@ -241,13 +242,13 @@ def _rust_cases(told: Told, program: _RustProgram) -> Iterator[Case]:
 
 
 def _panic(text: str) -> str:
-    lines = text.splitlines()
-    for i, line in enumerate(lines):
-        if " panicked at " in line:
-            return (
-                " ".join(lines[i + 1 : i + 2]) if line.endswith(":") else line.partition(" panicked at ")[2]
-            )
-    return first_line(text)
+    """What a panic says, as old and new versions of Rust write it."""
+    _, found, said = text.partition(" panicked at ")
+    if not found:
+        return first_line(text)
+    place, _, rest = said.partition(":\n")
+    said = rest if rest and "\n" not in place else said
+    return re.split(r"\nnote: |\nstack backtrace:|\n\n", said)[0].strip()
 
 
 def _rust_file(told: Told, source: str, name: str) -> str:
@@ -324,6 +325,5 @@ def _java_case(case: RawCase, sources: list[str]) -> Case:
     broken = outcome == "error" and bool(file)
     name = f"{inner} > {case.name}" if inner else case.name
     # Where a file stands for its tests, as when its class can't be initialised, the runner names no test.
-    message = "collection failure" if broken else result.message
     text = result.detail or result.message
-    return Case(file, name or file, outcome, message, text, case.seconds, broken, case.classname)
+    return Case(file, name or file, outcome, result.message, text, case.seconds, broken, case.classname)

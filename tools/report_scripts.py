@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tools.junit import read_cases
-from tools.report import Case, Told, first_line
+from tools.report import Case, Told, first_line, reason
 
 SEPARATOR = " > "
 _STATES = {"passed": "passed", "failed": "failed"}
@@ -37,7 +37,7 @@ def from_unittest(told: Told) -> list[Case]:
     for note in _objects(_json(told, "tests.json")):
         file, text = told.relative(str(note["file"])), str(note["text"])
         broken = bool(note["collection"]) and bool(file)
-        message = "collection failure" if broken else str(note["message"])
+        message = reason(text) if broken else str(note["message"])
         name = str(note["name"]) or file
         cases.append(
             Case(
@@ -69,7 +69,7 @@ def from_nose(told: Told) -> list[Case]:
         file, rest = _python_file(told, module)
         broken = result.outcome == "error" and bool(file) and (name == "Failure" or module != case.classname)
         outcome = "failed" if result.outcome == "error" and not broken else result.outcome
-        message = "collection failure" if broken else result.message
+        message = reason(result.detail) if broken else result.message
         full = "::".join([*rest, name])
         cases.append(
             Case(

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from tools import runners
 from tools.junit import TestOutcome, parse_junit
+from tools.scripts import NoScript, Read, resolved
 from tools.shellwords import NotASuite, Word, after_lead_in, edited, simple_commands
 
 __all__ = [
@@ -71,11 +72,12 @@ _LONG_FLAGS = frozenset(
 )
 
 
-def runner_of(test_command: str) -> str:
+def runner_of(test_command: str, read: Read | None = None) -> str:
     """What runs the tests: "pytest", "junit" (the command writes the report itself), one of runners.RUNNERS,
     "script" (one of package.json, which is read where it runs), or "exit code".
 
-    Raises NotASuite for a command of which that can't be said.
+    `read` gives the text of the repository's package.json, so that what a script runs can be told. Raises NotASuite
+    for a command of which that can't be said.
     """
     if not test_command.strip():
         raise NotASuite("the test command is empty")
@@ -83,7 +85,10 @@ def runner_of(test_command: str) -> str:
         return "pytest"
     if PLACEHOLDER in test_command:
         return "junit"
-    run = runners.find_run(test_command)
+    try:
+        run = resolved(test_command, read)[1] if read else runners.find_run(test_command)
+    except NoScript as error:
+        raise NotASuite(str(error)) from error
     return run.runner if run else EXIT_CODE
 
 

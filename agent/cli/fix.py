@@ -19,6 +19,7 @@ from agent.cli.inputs import (
     read_test_patch,
     repository_settings,
     test_ids,
+    with_test_command,
 )
 from agent.cli.streams import OutputLost, lost_code, print_result, tell
 from agent.errors import AgentError
@@ -46,7 +47,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="a test that fails on the base and must pass; may be repeated",
     )
     p.add_argument("--test-patch", metavar="FILE", help="hidden tests as a patch; only the gate sees them")
-    p.add_argument("--test", metavar="CMD", help="the test command (default: python -m pytest)")
+    p.add_argument("--test", metavar="CMD", help="the test command (default: by what is in the repository)")
     p.add_argument(
         "--image", metavar="IMAGE", help="the image to work in (default: set up from the repository)"
     )
@@ -138,6 +139,7 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
     settings = repository_settings(repository, base)
     given = {
         "test": args.test,
+        "test_from": None if args.test is None else "--test",
         "image": args.image,
         "models": tuple(args.model) if args.model else None,
         "thinking": args.thinking,
@@ -146,6 +148,7 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
         "minutes": args.minutes,
     }
     settings = checked(replace(settings, **{k: v for k, v in given.items() if v is not None}), "command line")
+    settings = with_test_command(settings, repository, base)
     if not settings.models:
         spec, reason = default_spec(os.environ)
         print(f"agent: model {spec}: {reason}", file=sys.stderr)

@@ -9,7 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.cli.inputs import new_run_id, read_file, read_test_patch, repository_settings, test_ids
+from agent.cli.inputs import (
+    new_run_id,
+    read_file,
+    read_test_patch,
+    repository_settings,
+    test_ids,
+    with_test_command,
+)
 from agent.cli.streams import print_result
 from agent.errors import EnvironmentFault, UsageError
 from agent.types import Verdict
@@ -33,7 +40,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p.add_argument("--base", default="HEAD", metavar="REV", help="the commit it is made for (default: HEAD)")
     p.add_argument("--fail-to-pass", action="append", default=[], metavar="TEST_ID", help="may be repeated")
     p.add_argument("--test-patch", metavar="FILE", help="tests that the base doesn't have, as a patch")
-    p.add_argument("--test", metavar="CMD", help="the test command (default: python -m pytest)")
+    p.add_argument("--test", metavar="CMD", help="the test command (default: by what is in the repository)")
     p.add_argument(
         "--image", metavar="IMAGE", help="the image to judge in (default: set up from the repository)"
     )
@@ -57,10 +64,13 @@ def main(args: argparse.Namespace) -> int:
         then = _read_proof(args) if args.proof is not None else None
         base = repository.resolve(then.base if then else args.base)
         settings = repository_settings(repository, base)
-        given = {"test": then.test_command if then else args.test, "image": args.image}
+        test = then.test_command if then else args.test
+        test_from = None if test is None else "from the proof" if then else "--test"
+        given = {"test": test, "test_from": test_from, "image": args.image}
         settings = checked(
             replace(settings, **{k: v for k, v in given.items() if v is not None}), "command line"
         )
+        settings = with_test_command(settings, repository, base)
         if then:
             patch, test_patch, named = then.patch, then.test_patch, then.fail_to_pass
         else:
