@@ -148,7 +148,7 @@ class _GoSources:
 
 _RUST_PROGRAM = re.compile(r"^ +Running (?:unittests )?(?:(\S+) \()?([^()]+?)\)?$")
 _RUST_TEST = re.compile(r"^test (.+?)(?: - should panic)? \.\.\. (.*)$")
-_RUST_RESULT = re.compile(r"(ok|FAILED|failed|ignored|bench)\b(?:, (.*))?")
+_RUST_RESULT = re.compile(r"(ok|FAILED|failed|bench|ignored)(?:, (.*))?$")
 _RUST_DOC = re.compile(r"^(\S+) - (.*?)\s*\(line \d+\)(?: - .*)?$")
 _RUST_SECTION = re.compile(r"^---- (.+?) (?:stdout|stderr) ----$")
 
@@ -164,6 +164,8 @@ class _RustProgram:
     source: str
     results: dict[str, tuple[str, str]] = field(default_factory=dict)
     texts: dict[str, list[str]] = field(default_factory=dict)
+    failures: bool = False
+    """Whether the list of them was begun."""
     ended: bool = False
     pending: str = ""
     words: list[str] = field(default_factory=list)
@@ -195,8 +197,16 @@ def from_cargo(told: Told) -> list[Case]:
         program.words.append(line)
         if match := _RUST_SECTION.match(line):
             section = program.texts.setdefault(match[1].removesuffix(" - should panic"), [])
+        elif (
+            line.startswith("    ")
+            and line.strip() in program.results
+            and section is None
+            and program.failures
+        ):
+            program.results[line.strip()] = ("failed", "")  # whatever a test printed in place of its result
         elif line.startswith("test result: ") or line == "failures:":
             section = None
+            program.failures = True
             program.ended = program.ended or line.startswith("test result: ")
         elif section is not None:
             section.append(line)
@@ -216,8 +226,8 @@ def _rust_test(program: _RustProgram, line: str) -> None:
         program.pending = name
     else:
         name, rest = program.pending, line
-    result = _RUST_RESULT.fullmatch(rest.strip()) or _RUST_RESULT.match(rest.strip()[-7:]) if name else None
-    if name and result and (match or result.end() == len(rest.strip())):
+    result = _RUST_RESULT.search(rest.rstrip()) if name else None
+    if result:
         outcome = {"ok": "passed", "bench": "passed", "ignored": "skipped"}.get(result[1], "failed")
         program.results[name] = (outcome, result[2] or "")
         program.pending = ""
@@ -321,9 +331,10 @@ def _java_case(case: RawCase, sources: list[str]) -> Case:
     ends = tuple(f"/{path}.{kind}" for kind in ("java", "kt", "groovy", "scala"))
     file = next((file for file in sources if f"/{file}".endswith(ends)), "")
     result = case.outcome("")
-    outcome = "failed" if result.outcome == "error" and case.name else result.outcome
-    broken = outcome == "error" and bool(file)
+    # Where a class can't be initialised it stands for its tests, under a name that no test has.
+    whole = case.name in ("", case.classname, "classMethod", "initializationError", "executionError")
+    broken = whole and result.outcome in ("failed", "error") and bool(file)
+    outcome = "error" if broken else "failed" if result.outcome == "error" else result.outcome
     name = f"{inner} > {case.name}" if inner else case.name
-    # Where a file stands for its tests, as when its class can't be initialised, the runner names no test.
     text = result.detail or result.message
     return Case(file, name or file, outcome, result.message, text, case.seconds, broken, case.classname)

@@ -11,6 +11,7 @@ from tools.junit import read_cases
 from tools.report import Case, Told, first_line, reason
 
 SEPARATOR = " > "
+MAX_DEPTH = 100
 _STATES = {"passed": "passed", "failed": "failed"}
 
 
@@ -151,7 +152,11 @@ def from_node(told: Told) -> list[Case]:
     for line in (told.read("node.jsonl") or b"").decode("utf-8", "replace").splitlines():
         try:
             event = json.loads(line)
-            kind, name, depth = event["type"], str(event["name"]), int(event["nesting"])
+            kind, name, depth = (
+                event["type"],
+                str(event["name"]),
+                min(max(int(event["nesting"]), 0), MAX_DEPTH),
+            )
         except (ValueError, KeyError, TypeError, RecursionError):
             continue  # cut off in the middle: what is missing is missing in the report too
         # Up to version 20 each file is itself a test, which its tests are part of or follow.
