@@ -38,7 +38,7 @@ def from_unittest(told: Told) -> list[Case]:
     for note in _objects(_json(told, "tests.json")):
         file, text = told.relative(str(note["file"])), str(note["text"])
         broken = bool(note["collection"]) and bool(file)
-        message = reason(text) if broken else str(note["message"])
+        message = text.strip().rpartition("\n")[2] if broken else str(note["message"])
         name = str(note["name"]) or file
         cases.append(
             Case(

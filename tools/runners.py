@@ -33,9 +33,11 @@ _WRAPPERS = re.compile(
 _NO_RUNS = frozenset({"install", "i", "ci", "add", "remove", "uninstall", "update", "list", "ls", "why"})
 """Of a wrapper: after these come names, not programs to run."""
 _PROGRAMS = {
-    "jest": re.compile(r"jest(?:\.js)?|.*/node_modules/(?:\.bin/jest|jest/bin/jest\.js)"),
-    "vitest": re.compile(r"vitest(?:\.mjs)?|.*/node_modules/(?:\.bin/vitest|vitest/vitest\.mjs)"),
-    "mocha": re.compile(r"_?mocha(?:\.js)?|.*/node_modules/(?:\.bin/_?mocha|mocha/bin/_?mocha(?:\.c?js)?)"),
+    "jest": re.compile(r"jest(?:\.js)?|(?:.*/)?node_modules/(?:\.bin/jest|jest/bin/jest\.js)"),
+    "vitest": re.compile(r"vitest(?:\.mjs)?|(?:.*/)?node_modules/(?:\.bin/vitest|vitest/vitest\.mjs)"),
+    "mocha": re.compile(
+        r"_?mocha(?:\.js)?|(?:.*/)?node_modules/(?:\.bin/_?mocha|mocha/bin/_?mocha(?:\.c?js)?)"
+    ),
     "nose": re.compile(r"(?:.*/)?nosetests(?:[\d.-]*)"),
     "nose2": re.compile(r"(?:.*/)?nose2(?:[\d.-]*)"),
     "go": re.compile(r"(?:.*/)?go"),
