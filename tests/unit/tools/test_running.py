@@ -188,7 +188,7 @@ def test_unittest(good: Use, workspace: Workspace, root: Path) -> None:
     (root / "tests/__init__.py").write_text("")
     (root / "tests/test_a.py").write_text(UNITTEST)
     (root / "tests/test_b.py").write_text("import missing_thing\n")
-    before = sorted(root.rglob("*"))
+    before = sorted((root / "tests").iterdir())
     result = good("run_tests")
     assert data(result)["outcomes"] == {
         "tests/test_a.py::TestA::test_good": "passed",
@@ -208,7 +208,8 @@ def test_unittest(good: Use, workspace: Workspace, root: Path) -> None:
     assert data(good("run_tests", ids=["tests/test_a.py::TestA::test_good"]))["outcomes"] == {
         "tests/test_a.py::TestA::test_good": "passed"
     }
-    assert [path for path in sorted(root.rglob("*")) if "__pycache__" not in path.parts] == before
+    assert sorted(path for path in (root / "tests").iterdir() if path.name != "__pycache__") == before
+    assert {path.name for path in root.iterdir()} <= {"tests", ".git", "__pycache__"}
 
 
 def test_unittest_runs_files_that_its_arguments_do_not_name(
