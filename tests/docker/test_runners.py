@@ -10,14 +10,18 @@ from pathlib import Path
 import anyio
 import pytest
 
+from agent.git import Repository
 from agent.run import TOOLS
+from agent.toolbox import open_toolbox
+from agent.types import ToolCall, ToolResult
 from sandboxes.containers import container, new_name
 from sandboxes.docker import Docker, Sandbox
 from sandboxes.hostnet import HostNetwork
 from sandboxes.images import CAPABILITIES, SYSTEM_PATH, commit, ensure_base_image, find_image
 from sandboxes.types import Environment, Limits
+from tests.docker.project import agent
 from tests.docker.sandbox_tools import tar_of
-from tests.docker.test_gate import Files, Gate, project
+from tests.docker.test_gate import Files, Gate, patch, project
 
 pytestmark = pytest.mark.docker
 
@@ -246,7 +250,7 @@ test.skip('is above', () => {});
             {"test/calc.js::clamp > is inside": "passed"},
         ),
         (
-            "nose2",
+            "python3 -m nose2",
             {"tests/__init__.py": "", "tests/test_a.py": "import unittest\nclass TestA(unittest.TestCase):\n"
              "    def test_x(self): pass\n    def test_y(self): self.fail('why')\n"},
             {"tests/test_a.py::TestA::test_x": "passed", "tests/test_a.py::TestA::test_y": "failed"},
@@ -306,6 +310,43 @@ def test_maven(tmp_path: Path, environment: Environment) -> None:
     }
     assert run.outcomes[f"{file}::above"].message == "sums are off expected:<3> but was:<2>"
     assert (run.runner, run.disagreement()) == ("maven", "")
+
+
+def test_the_models_tool_runs_them_too(tmp_path: Path, environment: Environment) -> None:
+    files = {"go.mod": b"module example.com/calc\n\ngo 1.19\n", "calc.go": GO.encode()}
+    files |= {"calc_test.go": GO_TESTS.encode(), "above_test.go": GO_ABOVE.encode()}
+
+    async def run() -> ToolResult:
+        docker = await Docker.connect()
+        async with docker.sandbox(environment, run_id="test-runners", limits=LIMITS) as sandbox:
+            await sandbox.put_tree(tar_of(tmp_path / "tree.tar", files))
+            async with open_toolbox(sandbox, test_command="go test ./...") as toolbox:
+                call = ToolCall("1", "run_tests", {"ids": ["above_test.go::TestAbove"]})
+                return await toolbox.call(call, timeout=120)
+
+    result = anyio.run(run)
+    assert result.data is not None
+    assert result.data["outcomes"] == {"above_test.go::TestAbove": "failed"}
+    assert "above_test.go:7: inside" in result.text
+
+
+def test_the_command_tells_what_it_detected(tmp_path: Path, environment: Environment) -> None:
+    files = {
+        "package.json": PACKAGE,
+        "calc.js": JS,
+        "test/calc.test.js": JS_TESTS,
+        "test/above.test.js": JS_ABOVE,
+    }
+    made = gate(tmp_path, environment, "", files)
+    with Repository(made.path) as repository:
+        (tmp_path / "fix.diff").write_bytes(patch(repository, {"calc.js": JS_FIXED}))
+    named = "test/above.test.js::clamp > is above"
+    done = agent(
+        tmp_path, "gate", "--repo", str(made.path), "--patch", str(tmp_path / "fix.diff"), "--fail-to-pass", named,
+        "--image", environment.image,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "agent: tests: npm test (node; detected: package.json scripts.test)" in done.stderr
 
 
 PY = "def clamp(v, low, high):\n    return low if v < low else low if v > high else v\n"
