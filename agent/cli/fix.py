@@ -91,7 +91,7 @@ def main(args: argparse.Namespace) -> int:
     stream = _Stream()
     with Repository(args.repo) as repository:
         task = _task(args, repository)
-        settings = _settings(args, repository, task.base)
+        settings, tests = with_test_command(_settings(args, repository, task.base), repository, task.base)
         publish = Publish(check_output(args.output) if args.output is not None else None, args.branch)
         if args.branch is not None:
             repository.check_branch(args.branch)
@@ -99,6 +99,7 @@ def main(args: argparse.Namespace) -> int:
         log = EventLog(folder / "events.jsonl", secret_values(os.environ))
         if args.stream_json:
             log.listeners.append(stream.show)
+        print(tests, file=sys.stderr)
         with open_view(sys.stderr) as view:
             log.listeners.append(view.show)
             run = Run(run_id, task, settings, log, folder, repository, publish)
@@ -148,7 +149,6 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
         "minutes": args.minutes,
     }
     settings = checked(replace(settings, **{k: v for k, v in given.items() if v is not None}), "command line")
-    settings = with_test_command(settings, repository, base)
     if not settings.models:
         spec, reason = default_spec(os.environ)
         print(f"agent: model {spec}: {reason}", file=sys.stderr)

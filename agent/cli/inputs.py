@@ -89,10 +89,10 @@ def repository_settings(repository: Repository, base: str) -> Settings:
     return settings
 
 
-def with_test_command(settings: Settings, repository: Repository, base: str) -> Settings:
+def with_test_command(settings: Settings, repository: Repository, base: str) -> tuple[Settings, str]:
     """`settings` with a test command: the one that was given, else the one that the base commit speaks for.
 
-    Says which it is, what runs the tests by it, and why.
+    And a line to print before the baseline: which it is, what runs the tests by it, and why.
     """
     from dataclasses import replace
 
@@ -119,8 +119,7 @@ def with_test_command(settings: Settings, repository: Repository, base: str) -> 
     if runner == EXIT_CODE:
         runner = "judged by its exit code alone, as one test: weaker than a runner that names its tests"
     said = f"agent: tests: {settings.test} ({runner}; {settings.test_from})"
-    print(printable(" ".join(said.split())), file=sys.stderr)
-    return settings
+    return settings, printable(" ".join(said.split()))
 
 
 def check_output(path: str) -> Path:
