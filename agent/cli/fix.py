@@ -99,11 +99,10 @@ def main(args: argparse.Namespace) -> int:
         log = EventLog(folder / "events.jsonl", secret_values(os.environ))
         if args.stream_json:
             log.listeners.append(stream.show)
-        print(tests, file=sys.stderr)
         with open_view(sys.stderr) as view:
             log.listeners.append(view.show)
             run = Run(run_id, task, settings, log, folder, repository, publish)
-            _started(run, repository)
+            _started(run, repository, tests)
             try:
                 result = run_async(run.execute)
             except KeyboardInterrupt:
@@ -175,7 +174,7 @@ class _Stream:
             tell(f"could not write the events to stdout: {lost}; the run goes on")
 
 
-def _started(run: Run, repository: Repository) -> None:
+def _started(run: Run, repository: Repository, tests: str) -> None:
     from agent.events import Note, RunStarted
 
     task, settings = run.task, run.settings
@@ -193,6 +192,7 @@ def _started(run: Run, repository: Repository) -> None:
             limits,
         )
     )
+    run.log.append(Note(tests))
     try:
         unfinished = task.base == repository.resolve("HEAD") and repository.dirty()
     except AgentError:

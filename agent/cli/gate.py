@@ -80,7 +80,7 @@ def main(args: argparse.Namespace) -> int:
                 test_patch = read_test_patch(args.test_patch, repository, base)
             if not patch.strip():
                 raise UsageError(f"--patch {args.patch}: the file is empty; name a patch to judge")
-        print(tests, file=sys.stderr)
+        print(f"agent: {tests}", file=sys.stderr)
         verdict = run_async(_judge, repository, base, settings, patch, named, test_patch)
     data, code = verdict_json(verdict), EXIT_CODES[verdict.status]
     differs = differences(then.verdict, verdict) if then else []

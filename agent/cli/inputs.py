@@ -118,7 +118,7 @@ def with_test_command(settings: Settings, repository: Repository, base: str) -> 
         raise UsageError(f"{settings.test_from}: {error}") from error
     if runner == EXIT_CODE:
         runner = "judged by its exit code alone, as one test: weaker than a runner that names its tests"
-    said = f"agent: tests: {settings.test} ({runner}; {settings.test_from})"
+    said = f"tests: {settings.test} ({runner}; {settings.test_from})"
     return settings, printable(" ".join(said.split()))
 
 
