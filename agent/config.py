@@ -25,6 +25,8 @@ class Settings:
     """All that a run can be told, with its defaults."""
 
     test: str = DEFAULT_TEST_COMMAND
+    test_from: str = ""
+    """Where the test command was given; empty when it was not, so that it is to be detected."""
     test_timeout: float = 1800.0
     """Seconds for one run of the whole suite."""
     checks: tuple[str, ...] = ()
@@ -102,6 +104,8 @@ def _apply(data: Mapping[str, Any], where: str, settings: Settings) -> Settings:
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise UsageError(f"{where}: {section}.{key} has the wrong type: {_shown(value)}")
             changes[name] = _value(name, value, where, f"{section}.{key}")
+            if name == "test":
+                changes["test_from"] = f"from {where}"
     return checked(replace(settings, **changes), where)
 
 

@@ -30,6 +30,7 @@ from sandboxes.locks import exclusively
 from sandboxes.types import Limits
 
 LIMITS = Limits(lifetime_seconds=600)
+SOURCES = (".py", ".mjs", ".cjs")
 COMPILE = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", TOOLS)
 
 
@@ -65,7 +66,7 @@ def _toolbox_key(base_image: str) -> str:
 
 
 def _sources(tools_dir: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(tools_dir.glob("*.py"))}
+    return {path.name: path.read_bytes() for path in sorted(tools_dir.glob("*.*")) if path.suffix in SOURCES}
 
 
 def _hash(*parts: bytes) -> str:

@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tools.processes import Finished, Output
 from tools.shell import MAX_TIMEOUT, shell_program
-from tools.suite import NotASuite, TestOutcome, parse_junit, suite_command
+from tools.suite import EXIT_CODE, NotASuite, Place, TestOutcome, parse_junit, runner_of, suite_command
 from tools.text import MAX_TEXT, counted, cut_middle, nearest, safe, short_line
 from tools.tool import Call, Result, Tool, ToolError
 
@@ -24,6 +25,7 @@ DEFAULT_TIMEOUT = 900
 MAX_REPORT = 64 * 1024 * 1024
 MAX_DETAILS = 500_000
 """Characters of all failures' texts in the structured result."""
+HERE = Place(sys.executable, str(Path(__file__).parent.parent))
 DETAIL_LINES = 30
 """Lines of one failure shown in the text: the end, where the assertion stands."""
 
@@ -39,7 +41,8 @@ def _run_tests(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> R
         report = place / "report.xml"
         script = place / "command"
         # In a file, since thousands of ids don't fit on a command line of the system.
-        script.write_text(suite_command(workspace.test_command, str(report), ids), encoding="utf-8")
+        runner = runner_of(workspace.test_command)
+        script.write_text(suite_command(workspace.test_command, str(report), ids, HERE), encoding="utf-8")
         finished = workspace.processes.run(
             [*shell_program(), str(script)],
             cwd=workspace.root,
@@ -53,7 +56,11 @@ def _run_tests(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> R
         raise ToolError(str(error)) from None
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    unknown = [test_id for test_id in ids if not any(_names(test_id, found) for found in outcomes)]
+    # Judged by its exit code alone, the command is one test and runs as a whole.
+    whole = runner == EXIT_CODE or any(found.startswith(f"{EXIT_CODE}::") for found in outcomes)
+    unknown = (
+        [] if whole else [test_id for test_id in ids if not any(_names(test_id, found) for found in outcomes)]
+    )
     data = _data(outcomes, finished)
     data["not_found"] = unknown
     said: list[str] = []
@@ -61,6 +68,11 @@ def _run_tests(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> R
         said.append(f"timed out after {timeout:g} s: the tests and all that they started were killed")
     if unknown and not finished.timed_out:
         said.append(_unknown_text(workspace, unknown))
+    if whole and outcomes:
+        note = (
+            "judged by the exit code of the whole command alone: which test failed is for the output to tell"
+        )
+        said.append(note + ("; ids were not looked at" if ids else ""))
     if outcomes:
         said.append(_text(outcomes, data, finished))
         if data["failures"] or data["collection_errors"]:

@@ -19,6 +19,7 @@ from agent.cli.inputs import (
     read_test_patch,
     repository_settings,
     test_ids,
+    with_test_command,
 )
 from agent.cli.streams import OutputLost, lost_code, print_result, tell
 from agent.errors import AgentError
@@ -46,7 +47,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="a test that fails on the base and must pass; may be repeated",
     )
     p.add_argument("--test-patch", metavar="FILE", help="hidden tests as a patch; only the gate sees them")
-    p.add_argument("--test", metavar="CMD", help="the test command (default: python -m pytest)")
+    p.add_argument("--test", metavar="CMD", help="the test command (default: by what is in the repository)")
     p.add_argument(
         "--image", metavar="IMAGE", help="the image to work in (default: set up from the repository)"
     )
@@ -92,7 +93,7 @@ def main(args: argparse.Namespace) -> int:
     stream = _Stream()
     with Repository(args.repo) as repository:
         task = _task(args, repository)
-        settings = _settings(args, repository, task.base)
+        settings, tests = with_test_command(_settings(args, repository, task.base), repository, task.base)
         publish = Publish(check_output(args.output) if args.output is not None else None, args.branch)
         if args.branch is not None:
             repository.check_branch(args.branch)
@@ -104,7 +105,7 @@ def main(args: argparse.Namespace) -> int:
             log.listeners.append(view.show)
             shelf = Shelf(home() / "baselines")
             run = Run(run_id, task, settings, log, folder, repository, publish, shelf)
-            _started(run, repository)
+            _started(run, repository, tests)
             try:
                 result = run_async(run.execute)
             except KeyboardInterrupt:
@@ -141,6 +142,7 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
     settings = repository_settings(repository, base)
     given = {
         "test": args.test,
+        "test_from": None if args.test is None else "--test",
         "image": args.image,
         "models": tuple(args.model) if args.model else None,
         "thinking": args.thinking,
@@ -175,7 +177,7 @@ class _Stream:
             tell(f"could not write the events to stdout: {lost}; the run goes on")
 
 
-def _started(run: Run, repository: Repository) -> None:
+def _started(run: Run, repository: Repository, tests: str) -> None:
     from agent.events import Note, RunStarted
 
     task, settings = run.task, run.settings
@@ -193,6 +195,7 @@ def _started(run: Run, repository: Repository) -> None:
             limits,
         )
     )
+    run.log.append(Note(tests))
     try:
         unfinished = task.base == repository.resolve("HEAD") and repository.dirty()
     except AgentError:

@@ -16,6 +16,7 @@ from agent.cli.inputs import (
     read_test_patch,
     repository_settings,
     test_ids,
+    with_test_command,
 )
 from agent.cli.streams import print_result
 from agent.errors import EnvironmentFault, UsageError
@@ -42,7 +43,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p.add_argument("--base", default="HEAD", metavar="REV", help="the commit it is made for (default: HEAD)")
     p.add_argument("--fail-to-pass", action="append", default=[], metavar="TEST_ID", help="may be repeated")
     p.add_argument("--test-patch", metavar="FILE", help="tests that the base doesn't have, as a patch")
-    p.add_argument("--test", metavar="CMD", help="the test command (default: python -m pytest)")
+    p.add_argument("--test", metavar="CMD", help="the test command (default: by what is in the repository)")
     p.add_argument(
         "--image", metavar="IMAGE", help="the image to judge in (default: set up from the repository)"
     )
@@ -71,10 +72,13 @@ def main(args: argparse.Namespace) -> int:
         then = _read_proof(args) if args.proof is not None else None
         base = repository.resolve(then.base if then else args.base)
         settings = repository_settings(repository, base)
-        given = {"test": then.test_command if then else args.test, "image": args.image}
+        test = then.test_command if then else args.test
+        test_from = None if test is None else "from the proof" if then else "--test"
+        given = {"test": test, "test_from": test_from, "image": args.image}
         settings = checked(
             replace(settings, **{k: v for k, v in given.items() if v is not None}), "command line"
         )
+        settings, tests = with_test_command(settings, repository, base)
         if then:
             patch, test_patch, named = then.patch, then.test_patch, then.fail_to_pass
         else:
@@ -84,6 +88,7 @@ def main(args: argparse.Namespace) -> int:
                 test_patch = read_test_patch(args.test_patch, repository, base)
             if not patch.strip():
                 raise UsageError(f"--patch {args.patch}: the file is empty; name a patch to judge")
+        print(f"agent: {tests}", file=sys.stderr)
         # A proof is judged from nothing but itself.
         shelf = None if then else Shelf(home() / "baselines")
         output = check_output(args.smaller, "--smaller") if args.smaller is not None else None

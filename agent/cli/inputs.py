@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_ISSUE = 1024 * 1024
 """Bytes of an issue's text that are taken; the longest on GitHub is 65,536 characters."""
+MAX_MANIFEST = 1024 * 1024
+"""Bytes of a repository's file that is read to find its test command."""
 MAX_FILE = 64 * 1024 * 1024
 """Bytes of any other file that a flag names."""
 
@@ -85,6 +87,39 @@ def repository_settings(repository: Repository, base: str) -> Settings:
         text = repository.blob(files["agent.toml"][1]).decode("utf-8", "replace")
         settings = from_toml(text, "agent.toml", settings)
     return settings
+
+
+def with_test_command(settings: Settings, repository: Repository, base: str) -> tuple[Settings, str]:
+    """`settings` with a test command: the one that was given, else the one that the base commit speaks for.
+
+    And a line to print before the baseline: which it is, what runs the tests by it, and why.
+    """
+    from dataclasses import replace
+
+    from agent.detect import detect
+    from agent.git import EXECUTABLE, REGULAR, BlobTooLarge
+    from agent.text import printable
+    from tools.suite import EXIT_CODE, NotASuite, runner_of
+
+    files = repository.files(repository.tree_of(base))
+
+    def read(name: str) -> str:
+        try:
+            return repository.blob(files[name][1], MAX_MANIFEST).decode("utf-8", "replace")
+        except BlobTooLarge:
+            return ""
+
+    if not settings.test_from:
+        found = detect([name for name, entry in files.items() if entry[0] in (REGULAR, EXECUTABLE)], read)
+        settings = replace(settings, test=found.command, test_from=f"detected: {found.why}")
+    try:
+        runner = runner_of(settings.test, read)
+    except NotASuite as error:
+        raise UsageError(f"{settings.test_from}: {error}") from error
+    if runner == EXIT_CODE:
+        runner = "judged by its exit code alone, as one test: weaker than a runner that names its tests"
+    said = f"tests: {settings.test} ({runner}; {settings.test_from})"
+    return settings, printable(" ".join(said.split()))
 
 
 def check_output(path: str, flag: str = "--output") -> Path:

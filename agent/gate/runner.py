@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
 MAX_LANES = 4
 """Runs side by side: more of them gain little, and use up the memory."""
+
+_NOT_SET_UP = re.compile(
+    r"ImportError|ModuleNotFoundError|Cannot find (?:module|package)|ERR_MODULE_NOT_FOUND|Failed to resolve import"
+    r"|no required module provides|cannot find (?:module|package)|dial tcp|package [\w.]+ does not exist"
+)
+"""How runners say that what a test file needs is not installed."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +122,7 @@ class Runner:
         # A suite in which nothing passes may show the fault; one that can't import what it needs shows the set-up's.
         unloadable = all(
             outcome.outcome == "skipped"
-            or (outcome.collection and "ImportError" in outcome.message + outcome.detail)
-            or (outcome.collection and "ModuleNotFoundError" in outcome.message + outcome.detail)
+            or (outcome.collection and _NOT_SET_UP.search(f"{outcome.message}\n{outcome.detail}"))
             for outcome in run.outcomes.values()
         )
         if not run.problem and not unloadable:

@@ -15,7 +15,7 @@ from agent.errors import UsageError
 from agent.gate.effects import Effects, look
 from agent.git import Repository
 from agent.scratch import scratch
-from tools.suite import NotASuite, TestOutcome, parse_junit, suite_command
+from tools.suite import EXIT_CODE, NotASuite, TestOutcome, parse_junit, runner_of, suite_command
 
 if TYPE_CHECKING:
     from sandboxes.docker import Docker
@@ -42,6 +42,8 @@ class SuiteRun:
     seconds: float = 0.0
     problem: str = ""
     """Why there is no usable report; empty when there is one."""
+    runner: str = "pytest"
+    """What ran the tests, as runner_of names it."""
     effects: Effects | None = None
     """What a run of the whole suite left behind and used; None where that was not asked or could not be seen."""
 
@@ -55,14 +57,24 @@ class SuiteRun:
         """The files that the report names tests of."""
         return {file_of(test) for test in self.outcomes}
 
+    @property
+    def by_exit_code(self) -> bool:
+        """Whether the exit code is all that is known: the whole command counts as one test."""
+        return any(file_of(test) == EXIT_CODE for test in self.outcomes)
+
     def disagreement(self) -> str:
-        """Where exit code, report and output contradict each other; empty when they agree."""
+        """Where exit code, report and output contradict each other; empty when they agree.
+
+        By the exit code alone they always agree: the report is made of it.
+        """
         if self.problem:
             return self.problem
         failing = sum(outcome.outcome in FAILING for outcome in self.outcomes.values())
         if self.exit_code == 0 and failing:
             return f"the exit code is 0, but the report has {failing} failing tests"
-        if self.exit_code not in (0, 5) and not failing:
+        # pytest's, and unittest's from Python 3.12 on: no test was collected, or all were skipped.
+        allowed = (0, 5) if self.runner in ("pytest", "unittest", "junit") else (0,)
+        if self.exit_code not in allowed and not failing:
             return f"the exit code is {self.exit_code}, but the report has no failing test"
         said = self.passes_said()
         passed = sum(outcome.outcome in ("passed", "xpassed") for outcome in self.outcomes.values())
@@ -72,7 +84,7 @@ class SuiteRun:
 
     def passes_said(self) -> int | None:
         """How many tests passed by the last line of pytest's output; None when there is no such line."""
-        lines = _SUMMARY.findall(self.tail)
+        lines = _SUMMARY.findall(self.tail) if self.runner in ("pytest", "junit") else []
         if not lines:
             return None
         counts = dict(reversed(part.split(" ", 1)) for part in lines[-1].split(", "))
@@ -81,11 +93,16 @@ class SuiteRun:
 
 def counts(run: SuiteRun) -> str:
     """ "3 passed, 1 failed"."""
+    if run.by_exit_code:
+        return (
+            f"the exit code of the whole command is {run.exit_code}, which is all that is known of its tests"
+        )
     outcomes = [outcome.outcome for outcome in run.outcomes.values()]
     return ", ".join(f"{outcomes.count(name)} {name}" for name in sorted(set(outcomes))) or "no tests"
 
 
 def file_of(test: str) -> str:
+    """The file that an id names; "exit code" for the one test of a command that is judged by that alone."""
     return test.partition("::")[0]
 
 
@@ -108,6 +125,7 @@ async def run_suite(
     """
     report = f"/tmp/{secrets.token_hex(16)}.xml"  # noqa: S108 (in the sandbox)
     try:
+        runner = runner_of(test_command)
         command = suite_command(test_command, report, files)
     except NotASuite as error:
         raise UsageError(str(error)) from error
@@ -122,7 +140,7 @@ async def run_suite(
             tail = done.output.decode("utf-8", "replace")[-TAIL:]
             if done.timed_out:
                 problem = f"the suite was stopped after {timeout:.0f} s"
-                return SuiteRun({}, None, tail, done.seconds, problem)
+                return SuiteRun({}, None, tail, done.seconds, problem, runner)
             outcomes: Mapping[str, TestOutcome] = {}
             problem = ""
             try:
@@ -136,4 +154,4 @@ async def run_suite(
                 effects = await look(
                     sandbox, repository, tree, laid=laid, report=report, seconds=done.seconds
                 )
-    return SuiteRun(outcomes, done.exit_code, tail, done.seconds, problem, effects)
+    return SuiteRun(outcomes, done.exit_code, tail, done.seconds, problem, runner, effects)

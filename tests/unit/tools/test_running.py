@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,25 @@ class TestA:
 def test_p(v): pass
 @pytest.mark.skip
 def test_s(): pass
+"""
+UNITTEST = """
+import unittest
+
+class TestA(unittest.TestCase):
+    def test_good(self): pass
+    def test_bad(self): self.assertEqual(1 + 1, 3, "sums are off \\x1b[31m \\ud800 \\0")
+    def test_parts(self):
+        for part in (1, 2):
+            with self.subTest(part=part): self.assertEqual(part, 1)
+    @unittest.skip("later")
+    def test_s(self): pass
+    @unittest.expectedFailure
+    def test_x(self): raise KeyError("k")
+
+class TestB(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls): raise OSError("no database")
+    def test_b(self): pass
 """
 
 
@@ -137,10 +157,107 @@ def test_a_runner_that_is_missing(use: Use, workspace: Workspace) -> None:
 
 
 def test_a_command_that_is_no_suite(use: Use, workspace: Workspace) -> None:
-    workspace.test_command = "make check"
+    workspace.test_command = "go test ./a; go test ./b"
     result = use("run_tests")
     assert result.is_error
-    assert "{junit}" in result.text
+    assert "more than once" in result.text
+
+
+def test_a_plain_command_is_one_test(good: Use, workspace: Workspace, root: Path) -> None:
+    workspace.test_command = "grep -c right answer"
+    (root / "answer").write_text("wrong")
+    result = good("run_tests", ids=["tests/a"])
+    assert data(result)["outcomes"] == {"exit code::grep -c right answer": "failed"}
+    assert "exit code of the whole command alone" in result.text
+    assert "ids were not looked at" in result.text
+    (root / "answer").write_text("right")
+    assert data(good("run_tests"))["outcomes"] == {"exit code::grep -c right answer": "passed"}
+
+
+def test_a_plain_command_that_is_not_there(use: Use, workspace: Workspace) -> None:
+    workspace.test_command = "no-such-checker all"
+    result = use("run_tests")
+    assert result.is_error
+    assert "no report (exit code 127)" in result.text
+    assert "no-such-checker: command not found" in result.text
+
+
+def test_unittest(good: Use, workspace: Workspace, root: Path) -> None:
+    workspace.test_command = f"{sys.executable} -m unittest"
+    (root / "tests").mkdir()
+    (root / "tests/__init__.py").write_text("")
+    (root / "tests/test_a.py").write_text(UNITTEST)
+    (root / "tests/test_b.py").write_text("import missing_thing\n")
+    before = sorted((root / "tests").iterdir())
+    result = good("run_tests")
+    assert data(result)["outcomes"] == {
+        "tests/test_a.py::TestA::test_good": "passed",
+        "tests/test_a.py::TestA::test_bad": "failed",
+        "tests/test_a.py::TestA::test_parts": "failed",
+        "tests/test_a.py::TestA::test_s": "skipped",
+        "tests/test_a.py::TestA::test_x": "xfailed",
+        "tests/test_a.py::TestB": "error",
+        "tests/test_b.py": "error",
+    }
+    [broken] = data(result)["collection_errors"]
+    assert broken["message"] == "ModuleNotFoundError: No module named 'missing_thing'"
+    texts = {failure["id"]: failure["detail"] for failure in data(result)["failures"]}
+    assert "sums are off" in texts["tests/test_a.py::TestA::test_bad"]
+    assert "(part=2)" in result.text
+    assert data(result)["exit_code"] == 1
+    assert data(good("run_tests", ids=["tests/test_a.py::TestA::test_good"]))["outcomes"] == {
+        "tests/test_a.py::TestA::test_good": "passed"
+    }
+    assert sorted(path for path in (root / "tests").iterdir() if path.name != "__pycache__") == before
+    assert {path.name for path in root.iterdir()} <= {"tests", ".git", "__pycache__"}
+
+
+def test_unittest_runs_files_that_its_arguments_do_not_name(
+    good: Use, workspace: Workspace, root: Path
+) -> None:
+    workspace.test_command = f"{sys.executable} -m unittest test_a"
+    (root / "test_a.py").write_text(UNITTEST)
+    (root / "test_b.py").write_text(
+        "import unittest\nclass B(unittest.TestCase):\n    def test_b(self): pass\n"
+    )
+    assert data(good("run_tests", ids=["test_b.py"]))["outcomes"] == {"test_b.py::B::test_b": "passed"}
+
+
+def test_doctest(good: Use, workspace: Workspace, root: Path) -> None:
+    workspace.test_command = f"{sys.executable} -m doctest calc.py notes.txt"
+    (root / "calc.py").write_text('def one():\n    """\n    >>> one()\n    1\n    """\n    return 2\n')
+    (root / "notes.txt").write_text(">>> 1 + 1\n2\n")
+    result = good("run_tests")
+    assert data(result)["outcomes"] == {"calc.py::calc.one": "failed", "notes.txt": "passed"}
+    assert "Expected:" in result.text
+
+
+def test_what_a_plain_command_leaves_running_does_not_hold_the_call(good: Use, workspace: Workspace) -> None:
+    workspace.test_command = "echo began; sleep 60 & true"
+    began = time.monotonic()
+    assert len(data(good("run_tests"))["outcomes"]) == 1
+    assert time.monotonic() - began < 20
+
+
+def test_a_script_of_package_json(good: Use, use: Use, workspace: Workspace, root: Path) -> None:
+    workspace.test_command = "cd web && npm test"
+    (root / "web").mkdir()
+    (root / "web/package.json").write_text(
+        '{"scripts": {"pretest": "echo first", "test": "unit-checks --all"}}'
+    )
+    programs = root / "web/node_modules/.bin"
+    programs.mkdir(parents=True)
+    (programs / "mocha").write_text("#!/bin/sh\nexit 3\n")
+    (programs / "mocha").chmod(0o755)
+    # The script runs no runner that we know, so that npm runs it, which is not there or fails.
+    assert "mocha" not in use("run_tests").text
+    (root / "web/package.json").write_text('{"scripts": {"pretest": "echo first", "test": "mocha"}}')
+    result = use("run_tests")
+    assert result.is_error
+    assert "no report (exit code 3)" in result.text
+    assert "first" in result.text
+    workspace.test_command = "npm test"
+    assert "package.json has no script 'test'" in use("run_tests").text
 
 
 def test_a_forged_report_is_refused(use: Use, workspace: Workspace) -> None:

@@ -246,16 +246,15 @@ def test_a_runner_that_writes_the_report_itself() -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("make check", "{junit}"),
-        ("cat pytest.ini", "{junit}"),
-        ("pip install pytest", "{junit}"),
-        ("bash -c 'pytest tests'", "{junit}"),
         ("pytest a && pytest b", "more than once"),
+        ("go test ./a && go test ./b", "more than once"),
         ("pytest 'a", "unclosed"),
+        ("make 'a", "unclosed"),
+        (" ", "empty"),
     ],
 )
 def test_other_commands_are_refused_in_one_line(command: str, said: str) -> None:
-    with pytest.raises(NotASuite, match=said.replace("{", r"\{")) as raised:
+    with pytest.raises(NotASuite, match=said) as raised:
         suite_command(command, "/r.xml")
     assert "\n" not in str(raised.value)
 
