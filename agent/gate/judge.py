@@ -181,7 +181,9 @@ class Judgement:
             self.check("applies", False, str(error))
         self.check("applies", True, "exactly, to the base commit")
         self.patched_files = repository.files(self.patched)
-        self.intake = intake = examine(repository, self.base, self.patched, self.hidden)
+        self.intake = intake = examine(
+            repository, self.base, self.patched, self.hidden, self.runner.test_command
+        )
         self.check("policy", not intake.refused, "\n".join(intake.refused) or intake.described())
         self.check(
             "tests_kept", not intake.lost, "\n".join(intake.lost) or "no test of the base is taken away"
@@ -219,25 +221,38 @@ class Judgement:
             for path in self.hidden
             if not intake.paths.is_module(path)
         )
+        # A plain command is one test, which any file of theirs may be a part of.
+        whole = whole or (self.baseline.by_exit_code and bool(laid))
         tree = self.before_tree = self.repository.with_files(self.base, laid)
         named = {file_of(name) for name in self.named} - self.baseline.files
         files = sorted(self._modules(laid) | named)
         seen, runs = await self._seen("the base with the tests that show the fault", tree, files, whole=whole)
         broken_off = next((run for run in runs if run.problem), None)
-        self.replaced = whole and not broken_off
+        self.replaced = whole and bool(self.hidden) and not broken_off
         replaced = self._ids(laid)
         stays = (
             {} if self.replaced else {test: o for test, o in base.items() if file_of(test) not in replaced}
         )
         self.before = {**stays, **seen}
         broken = compare.unloaded(self.before) | (set(files) if broken_off else set())
+        if not self.named and not self.hidden and not self._own() and self.baseline.by_exit_code:
+            # The command itself shows the fault, if anything does: it is the one test there is.
+            self.named = tuple(test for test in base if compare.is_failing(base, test))
         if self.named:
             return compare.red_named(self.named, self.before, broken, self.secret)
+        homeless = self._homeless()
         if self.hidden:
-            among = None if whole else replaced
+            among = None if whole else replaced | homeless
             return compare.red_hidden(self.before, base, broken - compare.unloaded(base), self.secret, among)
         own, changed = self._own(), self._modules(intake.set_aside)
-        return compare.red_own(self.before, base, own, changed, broken_off)
+        return compare.red_own(self.before, base, own | homeless if own else own, changed, broken_off)
+
+    def _homeless(self) -> set[str]:
+        """What stands for the file in ids of a suite that names none: such a test may be of any file."""
+        if self.baseline.runner == "pytest":
+            return set()
+        there = self._ids(self.repository.files(self.before_tree))
+        return set(map(file_of, self.before)) - there
 
     async def _base_again(self, taken: Baseline, once: bool) -> Baseline:
         return await self.runner.again(self.base_commit, taken) if once else taken
@@ -340,7 +355,7 @@ class Judgement:
         """Run only the tests that show the fix, and return those that do not pass with it."""
         theirs = set() if self.named or self.hidden else self._modules(self.intake.set_aside)
         ids = [test for test in red.ids if file_of(test) not in theirs]
-        if not ids or red.files or self.intake.set_aside:
+        if not ids or red.files or self.intake.set_aside or not self.baseline.selects:
             return []
         files = sorted(set(map(file_of, ids)))
         run = await self.runner.run("the patched tree", self.after_tree, files, baseline=self.baseline)
@@ -420,7 +435,7 @@ class Judgement:
         runs = [await self.runner.run(what, tree, baseline=self.baseline)] if whole else []
         there = self._ids(self.repository.files(tree))
         missing = [file for file in files if file in there and not any(file in run.files for run in runs)]
-        if missing and not any(run.problem for run in runs):
+        if missing and not any(run.problem or not run.selects for run in runs):
             runs.append(await self.runner.run(what, tree, missing, baseline=self.baseline))
         return {test: outcome for run in runs for test, outcome in run.outcomes.items()}, runs
 

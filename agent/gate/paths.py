@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import posixpath
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from agent.gate import ecosystems
+from tools.shellwords import after_lead_in, simple_commands
 
 Kind = Literal["control", "config", "test", "docs", "product"]
 
@@ -37,6 +39,19 @@ DOC_NAMES = re.compile(
     re.I,
 )
 DOC_FOLDERS = frozenset({"docs", "doc", "changelog.d", "newsfragments", "news"})
+
+
+_INTERPRETER = re.compile(
+    r"(ba|da|z|k|fi)?sh|busybox|python[\d.]*|node|deno|bun|perl|ruby|php|Rscript|\.|source"
+)
+_READ_BY = {
+    "make": r"(GNU)?[Mm]akefile|.*\.mk",
+    "gmake": r"(GNU)?[Mm]akefile|.*\.mk",
+    "just": r"\.?[Jj]ustfile",
+    "task": r"[Tt]askfile(\.dist)?\.ya?ml",
+    "rake": r"[Rr]akefile(\.rb)?",
+    "ant": r"build\.xml",
+}
 
 
 class Paths:
@@ -107,6 +122,22 @@ def refusal(path: str) -> str | None:
 def is_mixed(path: str) -> bool:
     """Whether a file holds both the product's settings and the test runner's."""
     return path.rpartition("/")[2] in MIXED or ecosystems.is_mixed(path)
+
+
+def programs_of(test_command: str, base: Iterable[str]) -> set[str]:
+    """The files of the base that a test command runs: scripts that it names, and what tools such as make read."""
+    found: set[str] = set()
+    base = frozenset(base)
+    for words in simple_commands(test_command):
+        texts = [word.text for word in words[after_lead_in(words) :]]
+        name = texts[0].rpartition("/")[2] if texts else ""
+        scripts = texts[:1]
+        if _INTERPRETER.fullmatch(name):
+            scripts += [text for text in texts[1:] if not text.startswith("-")][:1]
+        found |= {posixpath.normpath(script) for script in scripts} & base
+        read = _READ_BY.get(name)
+        found |= {path for path in base if read and re.fullmatch(read, path)}
+    return found
 
 
 def runner_settings(path: str, data: bytes) -> tuple[Any, Any]:

@@ -53,10 +53,14 @@ class Intake:
 
 
 def examine(
-    repository: Repository, base: str, patched: str, hidden: Mapping[str, Entry | None] | None = None
+    repository: Repository,
+    base: str,
+    patched: str,
+    hidden: Mapping[str, Entry | None] | None = None,
+    test_command: str = "",
 ) -> Intake:
     """Take apart the change from tree `base` to tree `patched`. `hidden` are the files that the gate itself brings."""
-    return _Examination(repository, base, patched, hidden or {}).intake()
+    return _Examination(repository, base, patched, hidden or {}, test_command).intake()
 
 
 def changes(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, Entry | None]:
@@ -90,7 +94,12 @@ def _read(source: str, lang: Language = "rust") -> list[str]:
 
 class _Examination:
     def __init__(
-        self, repository: Repository, base: str, patched: str, hidden: Mapping[str, Entry | None]
+        self,
+        repository: Repository,
+        base: str,
+        patched: str,
+        hidden: Mapping[str, Entry | None],
+        test_command: str,
     ) -> None:
         self.repository = repository
         self.before, self.after = repository.files(base), repository.files(patched)
@@ -103,6 +112,7 @@ class _Examination:
             for path in loading
             for file in ecosystems.start_up_files(path, self._text(self.before[path]), self.before)
         }
+        start_up |= paths.programs_of(test_command, self.before)
         self.paths = Paths(self.before, paths.python_files(settings), start_up)
         self.refused: list[str] = []
         self.product: list[str] = []

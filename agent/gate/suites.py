@@ -15,6 +15,7 @@ from agent.errors import UsageError
 from agent.gate.effects import Effects, look
 from agent.git import Repository
 from agent.scratch import scratch
+from tools.runners import SCRIPT, SELECTS
 from tools.suite import EXIT_CODE, NotASuite, TestOutcome, parse_junit, runner_of, suite_command
 
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ class SuiteRun:
     def by_exit_code(self) -> bool:
         """Whether the exit code is all that is known: the whole command counts as one test."""
         return any(file_of(test) == EXIT_CODE for test in self.outcomes)
+
+    @property
+    def selects(self) -> bool:
+        """Whether the suite can be run in part; else each run is of the whole."""
+        return not self.by_exit_code and (self.runner in SELECTS or self.runner in ("pytest", SCRIPT))
 
     def disagreement(self) -> str:
         """Where exit code, report and output contradict each other; empty when they agree.

@@ -13,7 +13,7 @@ import pytest
 from agent.git import Repository
 from agent.run import TOOLS
 from agent.toolbox import open_toolbox
-from agent.types import ToolCall, ToolResult
+from agent.types import ToolCall, ToolResult, Verdict
 from sandboxes.containers import container, new_name
 from sandboxes.docker import Docker, Sandbox
 from sandboxes.hostnet import HostNetwork
@@ -383,3 +383,102 @@ def test_a_plain_command_is_judged_by_its_exit_code(tmp_path: Path, environment:
     [baseline] = [check.evidence for check in verdict.checks if check.name == "baseline"]
     assert "the exit code of the whole command is 2, which is all that is known" in baseline
     assert failed_checks(made, {"answer.txt": "worse\n"}, named=named) != []
+
+
+def evidence(verdict: Verdict) -> dict[str, str]:
+    return {check.name: check.evidence for check in verdict.checks}
+
+
+@pytest.mark.parametrize(
+    ("command", "files", "fixed", "test", "shown"),
+    [
+        (
+            "node --test",
+            {"package.json": PACKAGE, "calc.js": JS, "test/calc.test.js": JS_TESTS},
+            {"calc.js": JS_FIXED},
+            {"test/above.test.js": JS_ABOVE},
+            "test/above.test.js::clamp > is above",
+        ),
+        (
+            "go test ./...",
+            {"go.mod": "module example.com/calc\n\ngo 1.19\n", "calc/calc.go": GO, "calc/calc_test.go": GO_TESTS},
+            {"calc/calc.go": GO_FIXED},
+            {"calc/above_test.go": GO_ABOVE},
+            "calc/above_test.go::TestAbove",
+        ),
+        (
+            "cargo test",
+            {"Cargo.toml": CARGO, "src/lib.rs": RUST},
+            {"src/lib.rs": RUST_FIXED},
+            {"tests/api.rs": RUST_ABOVE},
+            "tests/api.rs::above",
+        ),
+        (
+            "cargo test",
+            {"Cargo.toml": CARGO, "src/lib.rs": RUST},
+            {},
+            {
+                "src/lib.rs": RUST_FIXED.replace(
+                    "2); }\n}", "2); }\n    #[test]\n    fn above() { assert_eq!(super::clamp(5, 1, 3), 3); }\n}"
+                )
+            },
+            "src/lib.rs::tests::above",
+        ),
+    ],
+    ids=["node", "go", "rust", "rust, inside the product's file"],
+)  # fmt: skip
+def test_a_fix_with_a_test_of_its_own(
+    tmp_path: Path,
+    environment: Environment,
+    command: str,
+    files: dict[str, str],
+    fixed: Files,
+    test: Files,
+    shown: str,
+) -> None:
+    made = gate(tmp_path, environment, command, files)
+    made.baseline = made.take_baseline()
+    verdict = made.judge(fixed | test)
+    assert verdict.accepted, verdict.checks
+    assert verdict.fail_to_pass == (shown,)
+    said = evidence(verdict)
+    assert said["forgery"] == "2 tests that were made to fail fail"
+    assert command.startswith("go") or "mutants of the fix killed" in said["adequate"]
+    # The test passes without the fix: it shows nothing.
+    if fixed:
+        weak = {path: (text or "").replace("5, 1, 3", "3, 1, 3") for path, text in test.items()}
+        assert failed_checks(made, fixed | weak)[0].startswith("red: ")
+        assert failed_checks(made, fixed)[0].startswith("red: ")
+
+
+def test_a_runner_that_the_product_patches_is_seen(tmp_path: Path, environment: Environment) -> None:
+    files = {"package.json": PACKAGE, "calc.js": JS, "test/calc.test.js": JS_TESTS}
+    made = gate(tmp_path, environment, "node --test", files)
+    made.baseline = made.take_baseline()
+    # Each failure becomes a pass; found by name, so that reading the patch does not tell.
+    trick = "const a = require(['as', 'sert'].join(''));\nfor (const k of Object.keys(a)) a[k] = () => {};\n"
+    forged = trick + JS + "process.on('exit', () => { process.exitCode = 0; });\n"
+    failed = failed_checks(made, {"calc.js": forged}, hidden={"test/above.test.js": JS_ABOVE})
+    assert failed, "a patched runner was accepted"
+
+
+def test_a_plain_command_needs_no_name_for_its_one_test(tmp_path: Path, environment: Environment) -> None:
+    files = {"Makefile": "check:\n\tgrep -q right answer.txt && sh tests/more.sh\n", "answer.txt": "wrong\n"}
+    made = gate(tmp_path, environment, "make check", files | {"tests/more.sh": "true\n"})
+    made.baseline = made.take_baseline()
+    verdict = made.judge({"answer.txt": "right\n"})
+    assert verdict.accepted, verdict.checks
+    assert failed_checks(made, {"answer.txt": "worse\n"}) != []
+    assert failed_checks(made, {"Makefile": "check:\n\ttrue\n"}) != []
+
+
+def test_hidden_tests_of_a_plain_command(tmp_path: Path, environment: Environment) -> None:
+    files = {
+        "Makefile": "check:\n\tfor f in tests/*.sh; do sh $$f || exit 1; done\n",
+        "answer.txt": "wrong\n",
+    }
+    made = gate(tmp_path, environment, "make check", files | {"tests/a.sh": "test -f answer.txt\n"})
+    made.baseline = made.take_baseline()
+    hidden: Files = {"tests/b.sh": "grep -q right answer.txt\n"}
+    assert failed_checks(made, {"answer.txt": "right\n"}, hidden=hidden) == []
+    assert failed_checks(made, {"answer.txt": "worse\n"}, hidden=hidden) != []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.gate import policy
-from agent.gate.paths import Paths
+from agent.gate.paths import Paths, programs_of
 from agent.gate.policy import Intake, examine
 from agent.git import Repository
 from tests.unit.test_git import commit, git
@@ -272,3 +272,19 @@ def test_a_file_made_huge_is_the_patchs_fault(repository: Repository) -> None:
     assert examine(repository, base, huge).refused == (
         "calc.py: it has 68157440 bytes; the limit is 67108864",
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "programs"),
+    [
+        ("make check", {"Makefile", "more.mk"}),
+        ("CI=1 ./run.sh && sh ./ci/lint.sh answer.txt", {"run.sh", "ci/lint.sh"}),
+        ("python -X dev run.py --all", set()),  # what stands behind an option of another tool's is not known
+        ("python run.py answer.txt", {"run.py"}),
+        ("sqlfluff lint answer.txt", set()),
+        ("python -m pytest tests", set()),
+    ],
+)
+def test_what_a_test_command_runs_is_known(command: str, programs: set[str]) -> None:
+    base = ["Makefile", "more.mk", "run.sh", "run.py", "ci/lint.sh", "answer.txt", "sub/Makefile"]
+    assert programs_of(command, base) == programs
