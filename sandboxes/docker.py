@@ -185,11 +185,11 @@ class Sandbox:
                 code = None
         return Completed(code, output.value(), output.cut, limit.cancelled_caught, time.monotonic() - began)
 
-    async def read(self, path: str, limit: int) -> bytes:
-        """A regular file's content. Raises FileNotFoundError, or ValueError if it is larger than `limit` bytes
-        or no regular file."""
+    async def read(self, path: str, limit: int, *, user: str | None = None) -> bytes:
+        """A regular file's content, read as another `user` if asked. Raises FileNotFoundError, or ValueError if it
+        is larger than `limit` bytes or no regular file."""
         data, code, error = await self.program(
-            inside.source("read_file"), [path, str(limit)], io.BytesIO(), limit
+            inside.source("read_file"), [path, str(limit)], io.BytesIO(), limit, user=user
         )
         if code == 44:
             raise FileNotFoundError(path)
