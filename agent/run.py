@@ -78,6 +78,8 @@ class Run:
     """Where baselines are kept for the next run."""
     seed: int = 0
     result: dict[str, Any] | None = None
+    reached: RunEnding | None = None
+    """What a run has come to that goes on looking for something better."""
     caches: Caches = field(default_factory=Caches)
     """Gemini's explicit caches: made once, used by all attempts, deleted at the end."""
 
@@ -108,7 +110,7 @@ class Run:
             write_atomically(trace, traceback.format_exc().encode("utf-8", "backslashreplace"))
             ending = RunEnding("environment", error=f"internal error: {error!r}; please report {trace}")
         finally:
-            result = build_result(self.log.events, self.task, self.run_id, ending)
+            result = build_result(self.log.events, self.task, self.run_id, self.reached or ending)
             self.result = redact(result, self.log.secrets)
             write_atomically(self.folder / "result.json", json.dumps(self.result, indent=2).encode() + b"\n")
             self.log.append(events.RunEnded(self.result))
@@ -326,9 +328,11 @@ class Run:
             # The verdict stands and the patch is safe; only its second home failed.
             self._note(f"the patch is in {self.folder / 'patch.diff'}, but not published: {error}", "warning")
             return RunEnding(status, patch=str(self.folder / "patch.diff"), error=f"not published: {error}")
+        # An interruption from here on takes nothing back.
+        self.reached = RunEnding(status, patch=str(path), branch=branch)
         if verdict.accepted:
             await self._offer_smaller(start, patch, verdict)
-        return RunEnding(status, patch=str(path), branch=branch)
+        return self.reached
 
     def _note(self, text: str, level: Any = "info") -> None:
         self.log.append(events.Note(text, level))
