@@ -49,13 +49,12 @@ NAMELESS = re.compile(
 async def forgery(judgement: Judgement, red: Red, suite: Callable[[], Awaitable[object]]) -> Tried:
     """Tests that are made to fail must fail. `suite` waits for the run of the suite that is in question."""
     shown = {file_of(test) for test in (*red.ids, *red.names)} | set(red.files)
-    if red.files or red.names:
+    expected = {**judgement.baseline.outcomes, **judgement.before}
+    if red.files or not all(compare.matching(name, expected) for name in red.names):
         await suite()  # only then the tests that shall be made to fail have names
-        expected = judgement.after
+        expected = dict(judgement.after)
     else:
-        expected = {**judgement.baseline.outcomes, **judgement.before}
-        for test in red.ids:
-            expected[test] = replace(expected[test], outcome="passed")
+        expected |= {test: replace(expected[test], outcome="passed") for test in red.ids}
     files = integrity.chosen(shown, expected, judgement.baseline.seconds)
     sources = {file: source for file in files if (source := judgement.source(file)) is not None}
 
