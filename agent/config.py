@@ -139,6 +139,8 @@ def checked(settings: Settings, where: str) -> Settings:
             raise UsageError(
                 f"{where}: {key} must be from {said}, not {_shown(getattr(settings, name))}{unit}"
             )
+    if not all(command.strip() for command in settings.checks):
+        raise UsageError(f"{where}: gate.checks has an empty command; take it out")
     if settings.image is not None and not re.fullmatch(r"[A-Za-z0-9][!-~]*", settings.image):
         raise UsageError(
             f"{where}: image must be the name of an image, such as python:3.12, not {_shown(settings.image)}"

@@ -49,6 +49,9 @@ def test_pyproject_has_the_same_keys_and_a_broken_one_is_not_ours_to_judge():
         ("[sandbox]\nsetup = [1]\n", "list of strings"),
         ("turns = 3\n", "unknown section"),
         ("[gate]\ntest = ' '\n", "empty"),
+        ("[gate]\nchecks = 'ruff check'\n", "wrong type"),
+        ("[gate]\nchecks = [1]\n", "list of strings"),
+        ("[gate]\nchecks = ['mypy', ' ']\n", "gate.checks has an empty command"),
         ("= nonsense", "not valid TOML"),
     ],
 )
