@@ -198,7 +198,9 @@ class Sandbox:
         if code == 46:
             raise ValueError(f"{path} is not a readable regular file")
         if code != 0:
-            raise SandboxError(f"could not read {path} in the sandbox: {error}")
+            if await self._ended():
+                raise SandboxDied(f"the sandbox ended while {path} was read")
+            raise SandboxError(f"could not read {path} in the sandbox: {error or f'exit code {code}'}")
         return data
 
     @asynccontextmanager

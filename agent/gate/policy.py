@@ -9,10 +9,12 @@ import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from agent.errors import UsageError
 from agent.gate import additive, additive_other, ecosystems, paths, rust_tests
 from agent.gate.paths import Paths
 from agent.gate.source_text import Language, language, text_of
 from agent.git import GITLINK, SYMLINK, BlobTooLarge, Entry, Repository
+from tools.suite import NotASuite
 
 EXECUTABLES = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 """How files begin that machines run: ELF, Windows, macOS, Java."""
@@ -112,7 +114,10 @@ class _Examination:
             for path in loading
             for file in ecosystems.start_up_files(path, self._text(self.before[path]), self.before)
         }
-        start_up |= paths.programs_of(test_command, self.before)
+        try:
+            start_up |= paths.programs_of(test_command, self.before)
+        except NotASuite as error:
+            raise UsageError(str(error)) from error
         self.paths = Paths(self.before, paths.python_files(settings), start_up)
         self.refused: list[str] = []
         self.product: list[str] = []

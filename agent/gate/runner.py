@@ -16,7 +16,7 @@ from agent.gate.suites import SuiteRun, counts, run_suite
 from agent.git import Repository
 from agent.types import Check
 from sandboxes.containers import affordable_cpus
-from sandboxes.errors import SandboxError
+from sandboxes.errors import SandboxDied, SandboxError
 from sandboxes.types import Limits
 from tools.suite import TestOutcome
 
@@ -75,7 +75,16 @@ class Runner:
     async def run(
         self, what: str, tree: str, files: Sequence[str] = (), *, baseline: SuiteRun | None = None
     ) -> SuiteRun:
-        async with self.lane(f"running {f'{len(files)} test files' if files else 'the suite'} on {what}"):
+        said = f"running {f'{len(files)} test files' if files else 'the suite'} on {what}"
+        try:
+            return await self._run(said, tree, files, baseline)
+        except EnvironmentFault as fault:
+            if not isinstance(fault.__cause__, SandboxDied):
+                raise
+        return await self._run(f"{said}, once more: its sandbox died", tree, files, baseline)
+
+    async def _run(self, said: str, tree: str, files: Sequence[str], baseline: SuiteRun | None) -> SuiteRun:
+        async with self.lane(said):
             return await run_suite(
                 self.docker,
                 self.repository,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from agent.errors import EnvironmentFault
 from agent.gate import compare, disguise, effects, integrity, mutants
 from agent.gate.compare import Red
 from agent.gate.runner import MAX_LANES, Tried
@@ -19,6 +20,7 @@ from agent.gate.suites import SuiteRun, file_of
 from agent.git import REGULAR
 from agent.lanes import Started, side_by_side
 from agent.types import Check
+from sandboxes.errors import SandboxDied
 from tools.suite import TestOutcome
 
 if TYPE_CHECKING:
@@ -143,7 +145,14 @@ async def unwatched(judgement: Judgement, red: Red) -> Tried:
                 limits=runner.limits,
             )
 
-    base = await failures("the base", judgement.before_tree)
+    try:
+        base = await failures("the base", judgement.before_tree)
+    except EnvironmentFault as fault:
+        if not isinstance(fault.__cause__, SandboxDied):
+            raise
+        return (
+            Tried()
+        )  # without the fix the code takes its sandbox with it, so there is nothing to compare with
     if not base.first:
         return Tried()
     red_runs = {test: judgement.before[test] for test in red.ids if test in judgement.before}
