@@ -68,7 +68,10 @@ class Shelf:
         """None also for what is damaged: it is taken anew then."""
         path = self._path(*key)
         try:
-            told = json.loads(path.read_bytes())
+            digest, _, body = path.read_bytes().partition(b"\n")
+            if digest.decode() != hashlib.sha256(body).hexdigest():
+                return None
+            told = json.loads(body)
             found = Baseline(_run(told["run"]), _run(told["again"]) if told["again"] else None)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
@@ -85,7 +88,8 @@ class Shelf:
                     old.unlink()
         path = self._path(*key)
         part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps({"run": _told(baseline.run), "again": _told(baseline.again)}))
+        body = json.dumps({"run": _told(baseline.run), "again": _told(baseline.again)}).encode()
+        part.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
         part.replace(path)
 
 

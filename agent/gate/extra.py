@@ -22,8 +22,8 @@ NO_COMMAND = (126, 127)
 SHOWN = 10
 """Lines of what is new."""
 
-_FINDING = re.compile(r"\S*\w\.\w+\b.*")
-"""A line that may tell of a file; what sums up or shows progress does not."""
+_FINDING = re.compile(r"\W{0,6}[\w./@+-]*\w\.\w+(:\d|\(\d)|\d+:\d+:?\s+\w")
+"""How a line begins that tells of a place in a file; what sums up, shows progress or shows code does not."""
 
 
 async def run(runner: Runner, base: str, patched: str, commands: Sequence[str]) -> Tried:
@@ -36,6 +36,8 @@ async def run(runner: Runner, base: str, patched: str, commands: Sequence[str]) 
             for what, tree in (("the base", base), ("the patched tree", patched))
         ]
         before, after = [await side.result() for side in sides]
+    if any(worse(old, new) for old, new in zip(before, after, strict=True)):
+        after = await _all(runner, "the patched tree, again", patched, commands)
     checks = []
     for command, old, new in zip(commands, before, after, strict=True):
         if old.exit_code in NO_COMMAND:
@@ -64,7 +66,7 @@ async def _all(runner: Runner, what: str, tree: str, commands: Sequence[str]) ->
 def worse(base: Completed, after: Completed) -> str:
     """What a command says that it didn't say on the base; empty when that is nothing.
 
-    A command that failed on the base already may fail on: then only lines that may tell of a file count, by their text
+    A command that failed on the base already may fail on: then only lines that tell of a place count, by their text
     without its numbers, since lines move.
     """
     if after.exit_code == 0 or (after.timed_out and base.timed_out):
@@ -74,7 +76,7 @@ def worse(base: Completed, after: Completed) -> str:
     for line, times in _lines(base.output.decode("utf-8", "replace")).items():
         new[line] -= times
     if base.exit_code != 0:
-        found = [line for line in _whole(text) if new[_plain(line)] > 0 and _FINDING.search(line)]
+        found = [line for line in _whole(text) if new[_plain(line)] > 0 and _FINDING.match(line)]
         return "\n".join(["new beside what the base has:", *found[:SHOWN]]) if found else ""
     how = "does not end" if after.timed_out else f"fails with exit code {after.exit_code}"
     return "\n".join([f"passes on the base, {how} with the patch:", *_whole(text)[-SHOWN:]])

@@ -138,6 +138,7 @@ class Judgement:
 
         The tests that show the fix come first: most patches that fail do so there, and then nothing else is waited for.
         """
+        await self.runner.count_lanes()
         async with side_by_side() as tasks:
             first = Started(tasks, partial(self._green_first, red))
             suite = Started(tasks, partial(self._run_after, red))
@@ -146,9 +147,13 @@ class Judgement:
             unwatched = Started(tasks, partial(trials.unwatched, self, red))
             repeated = Started(tasks, partial(trials.repeated, self, red))
             effects = Started(tasks, partial(trials.effects_of, self, suite.result))
-            others = Started(
-                tasks, partial(extra.run, self.runner, self.base, self.patched, self.extra_checks)
-            )
+            settings = {
+                path: self.base_files.get(path)
+                for path in self.intake.set_aside
+                if not self.intake.paths.is_module(path)
+            }
+            checked = self.repository.with_files(self.patched, settings)
+            others = Started(tasks, partial(extra.run, self.runner, self.base, checked, self.extra_checks))
             if bad := await first.result():
                 self.shown = red.ids
                 self.check("green", False, f"with the fix:\n{self.secret.told(bad, self.after)}")
@@ -182,7 +187,7 @@ class Judgement:
         self.check("applies", True, "exactly, to the base commit")
         self.patched_files = repository.files(self.patched)
         self.intake = intake = examine(
-            repository, self.base, self.patched, self.hidden, self.runner.test_command
+            repository, self.base, self.patched, self.hidden, (self.runner.test_command, *self.extra_checks)
         )
         self.check("policy", not intake.refused, "\n".join(intake.refused) or intake.described())
         self.check(
@@ -301,7 +306,7 @@ class Judgement:
             seen, _ = await self._seen("the patched tree with its test configuration", tree, mine)
             bad = [test for test in bad if not compare.is_passed(seen, test)]
         if not bad:
-            kept = await self._without_flakes(kept)
+            kept = await self._without_flakes(kept, modules)
         # Only tests that the patch itself changes can be excused, and only if its version of them passes.
         config = any(not intake.paths.is_module(path) for path in intake.set_aside)
         excusable = {test for test in kept.failing if config or file_of(test) in modules}
@@ -362,12 +367,20 @@ class Judgement:
         bad = [test for test in ids if not compare.is_passed(run.outcomes, test)]
         if not bad or run.problem:
             return []
-        self.after = {**self.after, **run.outcomes}
+        if odd := [test for test in bad if _line(run.outcomes, test) != _line(self.before, test)]:
+            # A test that needs what others leave behind fails alone as it does without the fix: the suite must tell.
+            alone = await self.runner.run("the base", self.before_tree, files, baseline=self.baseline)
+            same = [test for test in odd if _line(alone.outcomes, test) == _line(run.outcomes, test)]
+            bad = [test for test in bad if test not in same]
+        if bad:
+            self.after = {**self.after, **run.outcomes}
         return bad
 
-    async def _without_flakes(self, kept: compare.Kept) -> compare.Kept:
-        """`kept` without the tests that fail now and then, with or without the fix."""
-        doubtful = [*kept.failing, *kept.vanished, *kept.skipped]
+    async def _without_flakes(self, kept: compare.Kept, changed: set[str]) -> compare.Kept:
+        """`kept` without the tests that fail now and then, with or without the fix. Those of the `changed` files are
+        for the patch's version of them to judge."""
+        failing = [test for test in kept.failing if file_of(test) not in changed]
+        doubtful = [*failing, *kept.vanished, *kept.skipped]
         if not doubtful:
             return kept
         self.runner.log(f"{len(doubtful)} tests no longer pass; running them again")
@@ -375,12 +388,14 @@ class Judgement:
         def alone(what: str, tree: str) -> flakes.Alone:
             return lambda files: self.runner.run(what, tree, files, baseline=self.baseline)
 
+        # What the patch brings excuses nothing: on the base its files are not there.
+        base = self.before_tree if self.hidden else self.base
         classes = await flakes.classify(
             doubtful,
             alone("the patched tree, again", self.after_tree),
-            alone("the base, again", self.before_tree),
+            alone("the base, again", base),
             lambda: self.runner.run("the patched tree, again", self.after_tree, baseline=self.baseline),
-            lambda: self.runner.run("the base, again", self.before_tree, baseline=self.baseline),
+            lambda: self.runner.run("the base, again", base, baseline=self.baseline),
         )
         self.flaky = classes.flaky
         return compare.Kept(
@@ -415,7 +430,7 @@ class Judgement:
         aside = {**self.intake.set_aside, **{p: why for p, why in self.intake.inside.items() if why}}
         lines = [f"{path}: {reason}" for path, reason in aside.items()]
         if self.excused:
-            listed = ", ".join(sorted(self.excused))
+            listed = ", ".join(sorted(set(map(self.secret.name, self.excused))))
             lines.append(f"fail in the base's version, and pass or are left out in the patch's: {listed}")
         lines += self.suspicions
         if self.intake.set_aside:
@@ -492,6 +507,11 @@ def _slower(base: Outcomes, after: Outcomes) -> str:
     if now <= SLOWER * before + SLOWER_SECONDS:
         return ""
     return f"the tests that passed before take {now:.1f} s with the fix, {before:.1f} s without it"
+
+
+def _line(outcomes: Outcomes, test: str) -> str:
+    """The first line of how a test failed; empty where it did not."""
+    return outcomes[test].message.partition("\n")[0] if test in outcomes else ""
 
 
 def _found(finding: scan.Finding) -> str:

@@ -6,12 +6,12 @@ import configparser
 import posixpath
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from agent.gate import ecosystems
-from tools.shellwords import after_lead_in, simple_commands
+from tools.shellwords import NotASuite, Word, after_lead_in, simple_commands
 
 Kind = Literal["control", "config", "test", "docs", "product"]
 
@@ -42,8 +42,20 @@ DOC_FOLDERS = frozenset({"docs", "doc", "changelog.d", "newsfragments", "news"})
 
 
 _INTERPRETER = re.compile(
-    r"(ba|da|z|k|fi)?sh|busybox|python[\d.]*|node|deno|bun|perl|ruby|php|Rscript|\.|source"
+    r"(ba|da|z|k|fi)?sh|busybox|python[\d.]*|node|deno|bun|perl|ruby|php|Rscript|\.|source|timeout|nice|ionice|nohup|"
+    r"xargs|sudo|stdbuf|xvfb-run|coverage|run|uv|poetry|pdm|hatch|pipenv|env|exec|time"
 )
+"""What may stand before a script."""
+_SHELL = re.compile(r"(^|/)(GNU)?[Mm]akefile$|\.(mk|sh|bash)$|(^|/)[^./]+$|(^|/)\.?[Jj]ustfile$")
+"""Files of which each line may be a command."""
+CHECKERS = re.compile(
+    r"\.?ruff\.toml|\.flake8|\.?mypy\.ini|\.?pylintrc|\.eslintrc.*|eslint\.config\..*|\.?pyrightconfig\.json|"
+    r"tsconfig.*\.json|\.golangci\..*|\.?clippy\.toml|\.?rustfmt\.toml|biome\.json|\.prettierrc.*|"
+    r"\.pre-commit-config\.yaml|\.sqlfluff"
+)
+"""Settings of what lints, checks types and builds."""
+MAX_PROGRAMS = 50
+MAX_LINES = 400
 _READ_BY = {
     "make": r"(GNU)?[Mm]akefile|.*\.mk",
     "gmake": r"(GNU)?[Mm]akefile|.*\.mk",
@@ -124,20 +136,54 @@ def is_mixed(path: str) -> bool:
     return path.rpartition("/")[2] in MIXED or ecosystems.is_mixed(path)
 
 
-def programs_of(test_command: str, base: Iterable[str]) -> set[str]:
-    """The files of the base that a test command runs: scripts that it names, and what tools such as make read."""
-    found: set[str] = set()
+def programs_of(
+    commands: Iterable[str], base: Iterable[str], text: Callable[[str], str] = lambda path: ""
+) -> set[str]:
+    """The files of the base that test commands run: scripts that they name, what tools such as make read, and what
+    those name in their turn, where they are shell scripts or makefiles (`text` gives a file's)."""
     base = frozenset(base)
-    for words in simple_commands(test_command):
-        texts = [word.text for word in words[after_lead_in(words) :]]
-        name = texts[0].rpartition("/")[2] if texts else ""
-        scripts = texts[:1]
-        if _INTERPRETER.fullmatch(name):
-            scripts += [text for text in texts[1:] if not text.startswith("-")][:1]
-        found |= {posixpath.normpath(script) for script in scripts} & base
-        read = _READ_BY.get(name)
-        found |= {path for path in base if read and re.fullmatch(read, path)}
+    found: set[str] = set()
+    todo = list(commands)
+    while todo and len(found) < MAX_PROGRAMS:
+        try:
+            named = [path for words in simple_commands(todo.pop()) for path in _programs(words, base)]
+        except NotASuite:
+            continue  # no line of shell
+        for path in named:
+            if path not in found and _SHELL.search(path):
+                todo += [line.strip().lstrip("@-+ ") for line in text(path).splitlines()[:MAX_LINES]]
+            found.add(path)
     return found
+
+
+def _programs(words: Sequence[Word], base: frozenset[str]) -> Iterator[str]:
+    texts = [word.text for word in words[after_lead_in(words) :]]
+    for i, text in enumerate(texts):
+        name = text.rpartition("/")[2]
+        if i and texts[i - 1] == "-m":
+            inside = text.replace(".", "/")
+            yield from _ending(base, f"{inside}.py", f"{inside}/__main__.py")
+            return
+        if read := _READ_BY.get(name):
+            yield from (path for path in base if re.fullmatch(read, path.rpartition("/")[2]))
+            yield from _ending(base, *texts[i + 1 :])  # -f FILE
+            return
+        if scripts := list(_ending(base, text)):
+            yield from scripts
+            return
+        # Before the script there may be interpreters and wrappers with their options, and numbers, as for timeout.
+        if not (
+            _INTERPRETER.fullmatch(name) or text.startswith("-") or (i and texts[i - 1].startswith("-"))
+        ) and not re.fullmatch(r"[\d.]+[smhd]?", text):
+            return
+
+
+def _ending(base: frozenset[str], *names: str) -> Iterator[str]:
+    """The files that a relative path may mean, whatever folder it is seen from."""
+    for name in names:
+        wanted = posixpath.normpath(name) if name else ""
+        if wanted and not wanted.startswith(("/", "..", "-")):
+            yield from (path for path in base if path == wanted or path.endswith("/" + wanted))
 
 
 def runner_settings(path: str, data: bytes) -> tuple[Any, Any]:

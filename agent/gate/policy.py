@@ -6,15 +6,15 @@ Policy is read from the base tree alone. Nothing is checked out: everything work
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Mapping
+import sys
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from agent.errors import UsageError
 from agent.gate import additive, additive_other, ecosystems, paths, rust_tests
 from agent.gate.paths import Paths
 from agent.gate.source_text import Language, language, text_of
 from agent.git import GITLINK, SYMLINK, BlobTooLarge, Entry, Repository
-from tools.suite import NotASuite
 
 EXECUTABLES = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 """How files begin that machines run: ELF, Windows, macOS, Java."""
@@ -59,10 +59,13 @@ def examine(
     base: str,
     patched: str,
     hidden: Mapping[str, Entry | None] | None = None,
-    test_command: str = "",
+    commands: Sequence[str] = (),
 ) -> Intake:
-    """Take apart the change from tree `base` to tree `patched`. `hidden` are the files that the gate itself brings."""
-    return _Examination(repository, base, patched, hidden or {}, test_command).intake()
+    """Take apart the change from tree `base` to tree `patched`. `hidden` are the files that the gate itself brings.
+
+    `commands` are the test command and the extra checks': what they run comes from the base.
+    """
+    return _Examination(repository, base, patched, hidden or {}, commands).intake()
 
 
 def changes(before: Mapping[str, Entry], after: Mapping[str, Entry]) -> dict[str, Entry | None]:
@@ -101,7 +104,7 @@ class _Examination:
         base: str,
         patched: str,
         hidden: Mapping[str, Entry | None],
-        test_command: str,
+        commands: Sequence[str],
     ) -> None:
         self.repository = repository
         self.before, self.after = repository.files(base), repository.files(patched)
@@ -114,10 +117,13 @@ class _Examination:
             for path in loading
             for file in ecosystems.start_up_files(path, self._text(self.before[path]), self.before)
         }
-        try:
-            start_up |= paths.programs_of(test_command, self.before)
-        except NotASuite as error:
-            raise UsageError(str(error)) from error
+
+        def text(path: str) -> str:
+            return self._text(self.before[path]).decode("utf-8", "replace")
+
+        start_up |= paths.programs_of(commands, self.before, text)
+        if len(commands) > 1:
+            start_up |= {path for path in self.before if paths.CHECKERS.fullmatch(path.rpartition("/")[2])}
         self.paths = Paths(self.before, paths.python_files(settings), start_up)
         self.refused: list[str] = []
         self.product: list[str] = []
@@ -170,7 +176,9 @@ class _Examination:
         elif new and self._text(new).startswith(EXECUTABLES):
             self.refused.append(f"{path}: it is compiled code, which nobody can read")
         elif new and self._shadows(path):
-            self.refused.append(f"{path}: it takes the place of a module of the test runner")
+            self.refused.append(
+                f"{path}: it takes the place of a module of the test runner, the product or Python"
+            )
         elif new and new[0] == SYMLINK and self._leaves(path):
             self.refused.append(f"{path}: the symbolic link leaves the repository")
         elif paths.is_mixed(path):
@@ -306,14 +314,30 @@ class _Examination:
         return path.endswith(".py") and additive.same_code(before, after)
 
     def _shadows(self, path: str) -> bool:
-        """Whether a file is imported instead of the runner's own, when the repository is first on the path."""
+        """Whether a file is imported instead of the runner's own, or of the product, by what is first on the path."""
         parts = path.split("/")
+        if path not in self.before and path.endswith(".py") and self.paths.kind(path) == "test":
+            # A test's own folder comes before the product, unless it is a package.
+            *above, name = path.removesuffix("/__init__.py").removesuffix(".py").split("/")
+            folder = "/".join(above)
+            if name in self._modules and f"{folder}/__init__.py" not in self.before:
+                return True
         for root in ("", "src/"):
             at = len(root.split("/")) - 1
             if path.startswith(root) and parts[at].removesuffix(".py") in paths.RUNNER_MODULES:
                 module = root + parts[at]
                 return not any(old == module or old.startswith(module + "/") for old in self.before)
         return False
+
+    @cached_property
+    def _modules(self) -> frozenset[str]:
+        """The names by which the base's product is imported, and those of the standard library."""
+        found = {
+            path.removeprefix("src/").split("/")[0].removesuffix(".py")
+            for path in self.before
+            if path.endswith(".py") and self.paths.kind(path) == "product"
+        }
+        return frozenset(found) | sys.stdlib_module_names
 
     def _leaves(self, path: str) -> bool:
         """Whether the link at `path` of the patched tree leads out of it, by whatever links it passes."""

@@ -59,13 +59,17 @@ class Runner:
     shelf: Shelf | None = None
     lanes: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
 
+    async def count_lanes(self) -> None:
+        """Ask the engine for its CPUs, once; from then on lanes are given in the order of asking."""
+        cpus = await affordable_cpus(self.docker.engine, self.limits or Limits())
+        self.lanes.total_tokens = min(max(int(cpus), 1), MAX_LANES)
+
     @asynccontextmanager
     async def lane(self, what: str) -> AsyncIterator[None]:
         """Wait until one more sandbox may run, and say what it is for. Raises EnvironmentFault for what the sandbox
         is to blame for."""
         try:
-            cpus = await affordable_cpus(self.docker.engine, self.limits or Limits())
-            self.lanes.total_tokens = min(max(int(cpus), 1), MAX_LANES)
+            await self.count_lanes()
             async with self.lanes:
                 self.log(what)
                 yield
@@ -108,7 +112,7 @@ class Runner:
 
     async def again(self, base: str, baseline: Baseline) -> Baseline:
         """The baseline with a second run, which shows tests that fail now and then."""
-        if baseline.again:
+        if baseline.again and not baseline.again.problem:
             return baseline
         run = await self.run("the base commit, again", self._tree(base), baseline=baseline.run)
         return self._kept(base, replace(baseline, again=run))

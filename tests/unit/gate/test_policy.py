@@ -277,14 +277,39 @@ def test_a_file_made_huge_is_the_patchs_fault(repository: Repository) -> None:
 @pytest.mark.parametrize(
     ("command", "programs"),
     [
-        ("make check", {"Makefile", "more.mk"}),
+        ("make check", {"Makefile", "sub/Makefile", "more.mk", "deep.sh"}),
         ("CI=1 ./run.sh && sh ./ci/lint.sh answer.txt", {"run.sh", "ci/lint.sh"}),
-        ("python -X dev run.py --all", set()),  # what stands behind an option of another tool's is not known
+        ("python -X dev run.py --all", {"run.py"}),
+        ("timeout 60 bash -e -o pipefail ./run.sh", {"run.sh"}),
+        ("cd ci && ./lint.sh", {"ci/lint.sh"}),
+        ("python -m run", {"run.py"}),
+        ("make -C sub -f other.txt", {"Makefile", "sub/Makefile", "more.mk", "other.txt", "deep.sh"}),
         ("python run.py answer.txt", {"run.py"}),
         ("sqlfluff lint answer.txt", set()),
         ("python -m pytest tests", set()),
     ],
 )
 def test_what_a_test_command_runs_is_known(command: str, programs: set[str]) -> None:
-    base = ["Makefile", "more.mk", "run.sh", "run.py", "ci/lint.sh", "answer.txt", "sub/Makefile"]
-    assert programs_of(command, base) == programs
+    texts = dict.fromkeys(["more.mk", "run.sh", "run.py", "ci/lint.sh", "answer.txt", "sub/Makefile"], "")
+    texts |= {"Makefile": "check:\n\t@sh deep.sh answer.txt 'x\n", "deep.sh": "./deep.sh\n", "other.txt": ""}
+    texts["Makefile"] = "check:\n\t@sh deep.sh answer.txt\n\techo 'unclosed\n"
+    assert programs_of([command], texts, texts.__getitem__) == programs
+
+
+@pytest.mark.parametrize(
+    ("path", "refused"),
+    [
+        ("tests/calc.py", True),
+        ("tests/pkg/__init__.py", True),
+        ("tests/json.py", True),
+        ("tests/other.py", False),
+        ("tests/mod.py", False),
+        ("tests/pkg/test_mod.py", False),
+        ("tests/test_pkg.py", False),
+    ],
+)
+def test_a_new_file_beside_the_tests_may_not_be_imported_instead_of_the_product(
+    repository: Repository, path: str, refused: bool
+) -> None:
+    intake = taken(repository, {**FIX, path: b"x = 2\n"})
+    assert bool(intake.refused) == refused
