@@ -547,6 +547,35 @@ def test_a_test_that_fails_at_times_only_shows_no_fault(gate: Gate) -> None:
     assert list(failed(verdict)) == ["repeat"] and test in failed(verdict)["repeat"]
 
 
+def test_a_changed_expectation_is_told_as_such_and_not_as_flaky(gate: Gate) -> None:
+    tests = TESTS.replace("wrap(3, 3) == 3", "wrap(3, 3) == 0")
+    fixed = FIXED.replace("% (size + 1)", "% size")
+    verdict = gate.judge({"calc.py": fixed, "tests/test_calc.py": tests, "tests/test_new.py": NEW})
+    assert verdict.needs_review
+    assert "fail in the base's version, and pass" in failed(verdict)["review"]
+    assert "flaky" not in "".join(check.evidence for check in verdict.checks)
+
+
+def test_a_named_test_that_needs_what_others_leave_is_judged_by_the_suite(gate: Gate, tmp_path: Path) -> None:
+    files = {
+        "calc.py": CALC,
+        "conftest.py": "",
+        "tests/test_a.py": "import calc\n\n\ndef test_first():\n    calc.HIGH = 3\n",
+        "tests/test_b.py": "import calc\n\n\ndef test_high():\n    assert calc.clamp(5, 1, calc.HIGH) == 3\n",
+    }
+    other = project(tmp_path, files, gate.environment)
+    other.baseline = other.take_baseline()
+    named = ["tests/test_b.py::test_high"]
+    assert failed(other.judge({"calc.py": FIXED}, named=named)) == {}
+    assert "green" in failed(other.judge({"calc.py": CHANGED_WRAP}, named=named))
+
+
+def test_the_product_may_not_be_shadowed_from_the_tests_folder(gate: Gate) -> None:
+    shadow = {"tests/calc.py": FIXED, "calc.py": CALC.replace("mean(values)", "mean(values, /)")}
+    verdict = gate.judge(shadow, hidden={"tests/test_far.py": RED})
+    assert "takes the place of a module" in failed(verdict)["policy"]
+
+
 # ---- faults that are no patch's
 
 
