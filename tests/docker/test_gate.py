@@ -396,7 +396,7 @@ REJECTED: dict[str, tuple[Files, Files | None, set[str]]] = {
             "tests/test_calc.py": TESTS.replace("wrap(3, 3) == 3", "wrap(3, 3) == 1"),
         },
         None,
-        {"green"},
+        {"green", "pass_to_pass"},
     ),
     "a forged outcome": ({"calc.py": FORGED_OUTCOME}, HIDDEN, {"forgery"}),
     "right for the runner's eyes only": ({"calc.py": WATCHED}, HIDDEN, {"unwatched"}),
