@@ -250,3 +250,18 @@ def required_passes(baseline: Outcomes, before: Outcomes, hidden: Set[str], repl
         and (not replaced or is_passed(before, test))
     ]
     return ids + [test for test in before if file_of(test) in hidden and is_passed(before, test)]
+
+
+SLOWER = 3.0
+SLOWER_SECONDS = 5.0
+"""A suite that takes longer than this many times what it took, and seconds besides, is shown to a person: machines are
+uneven, but not that uneven."""
+
+
+def slower(base: Outcomes, after: Outcomes) -> str:
+    """What to tell a person when tests that pass on both sides take far longer with the fix; empty when they don't."""
+    both = [t for t in base if is_passed(base, t) and is_passed(after, t)]
+    before, now = (sum(outcomes[test].seconds for test in both) for outcomes in (base, after))
+    if now <= SLOWER * before + SLOWER_SECONDS:
+        return ""
+    return f"the tests that passed before take {now:.1f} s with the fix, {before:.1f} s without it"

@@ -34,16 +34,12 @@ from agent.gate.policy import MAX_PATCH, changes, examine
 from agent.gate.runner import Runner, last_lines, named_outcomes
 from agent.gate.rust_tests import with_tests_of
 from agent.gate.source_text import language
-from agent.gate.suites import SuiteRun, counts, file_of
+from agent.gate.suites import SuiteRun, counts, file_of, prefix_of
 from agent.git import EXECUTABLE, REGULAR, BlobTooLarge, Entry, PatchError
 from agent.lanes import Started, side_by_side
 from agent.types import Check, Verdict
 from tools.suite import TestOutcome
 
-SLOWER = 3.0
-SLOWER_SECONDS = 5.0
-"""A suite that takes longer than this many times what it took, and seconds besides, is shown to a person: machines are
-uneven, but not that uneven."""
 MAX_SOURCE = 8 * 1024 * 1024
 """Bytes of a file that is read as source."""
 MAX_HUNKS = 4000
@@ -325,7 +321,7 @@ class Judgement:
                 bad = bad or sorted(files)
         failing = [test for test in kept.failing if test not in excused]
         self.excused = excused
-        if slower := _slower(base, after):
+        if slower := compare.slower(base, after):
             self.suspicions.append(slower)
         self._say_after(red, bad, {**after, **changed}, kept, failing)
 
@@ -486,27 +482,6 @@ class Judgement:
             if self.intake.paths.is_module(file) or file in self.intake.inside or language(file) == "rust"
         )
         return set(self._ids(modules))
-
-
-def prefix_of(tested: Iterable[str], files: Iterable[str]) -> str:
-    """The folder that test ids are relative to ("" or "folder/"): a test command may change into one."""
-    files = set(files)
-    for test in sorted(tested):
-        if test in files:
-            return ""
-        ends = [file for file in files if file.endswith("/" + test)]
-        if len(ends) == 1:
-            return ends[0].removesuffix(test)
-    return ""
-
-
-def _slower(base: Outcomes, after: Outcomes) -> str:
-    """What to tell a person when tests that pass on both sides take far longer with the fix; empty when they don't."""
-    both = [t for t in base if compare.is_passed(base, t) and compare.is_passed(after, t)]
-    before, now = (sum(outcomes[test].seconds for test in both) for outcomes in (base, after))
-    if now <= SLOWER * before + SLOWER_SECONDS:
-        return ""
-    return f"the tests that passed before take {now:.1f} s with the fix, {before:.1f} s without it"
 
 
 def _line(outcomes: Outcomes, test: str) -> str:

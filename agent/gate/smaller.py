@@ -11,9 +11,9 @@ import anyio.to_thread
 
 from agent.gate import compare, minimal
 from agent.gate.baseline import Baseline
-from agent.gate.judge import Ended, Judgement, judge, prefix_of
+from agent.gate.judge import Ended, Judgement, judge
 from agent.gate.runner import Runner
-from agent.gate.suites import file_of
+from agent.gate.suites import file_of, prefix_of
 from agent.types import Verdict
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -113,6 +113,18 @@ def counts(run: SuiteRun) -> str:
 def file_of(test: str) -> str:
     """The file that an id names; "exit code" for the one test of a command that is judged by that alone."""
     return test.partition("::")[0]
+
+
+def prefix_of(tested: Iterable[str], files: Iterable[str]) -> str:
+    """The folder that test ids are relative to ("" or "folder/"): a test command may change into one."""
+    files = set(files)
+    for test in sorted(tested):
+        if test in files:
+            return ""
+        ends = [file for file in files if file.endswith("/" + test)]
+        if len(ends) == 1:
+            return ends[0].removesuffix(test)
+    return ""
 
 
 async def run_suite(

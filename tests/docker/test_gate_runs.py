@@ -47,7 +47,7 @@ def test_the_baseline_is_taken_once_for_the_same_commit_and_command(tmp_path: Pa
 
 def test_the_repositorys_own_checks_must_say_no_worse(tmp_path: Path) -> None:
     repo = make_project(tmp_path)
-    (repo / "lint.sh").write_text("! grep -n 'TODO' *.py | sed 's/^/calc.py:/'| grep . \n")
+    (repo / "lint.sh").write_text("! grep -n 'FORBIDDEN' *.py | sed 's/^/calc.py:/'| grep . \n")
     (repo / "agent.toml").write_text('[gate]\nchecks = ["sh lint.sh", "python -m compileall -q calc.py"]\n')
     git(repo, "add", "-A")
     git(repo, "commit", "-qm", "checks")
@@ -56,10 +56,10 @@ def test_the_repositorys_own_checks_must_say_no_worse(tmp_path: Path) -> None:
     assert {name for name in checks(verdict) if name.startswith("extra: ")} == {
         "extra: sh lint.sh", "extra: python -m compileall -q calc.py"
     }  # fmt: skip
-    code, verdict, _ = gate(tmp_path, {"calc.py": FIXED + "\n# TODO more\n"}, "--fail-to-pass", ABOVE)
+    code, verdict, _ = gate(tmp_path, {"calc.py": FIXED + "\n# FORBIDDEN more\n"}, "--fail-to-pass", ABOVE)
     assert code == 1
     passed, evidence = checks(verdict)["extra: sh lint.sh"]
-    assert not passed and "TODO more" in evidence
+    assert not passed and "FORBIDDEN more" in evidence
 
     (repo / "agent.toml").write_text('[gate]\nchecks = ["no-such-linter ."]\n')
     git(repo, "commit", "-qam", "a check that is not there")
