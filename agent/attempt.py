@@ -32,6 +32,8 @@ class Ending:
     patch: bytes | None = None
     turns: int = 0
     seconds: float = 0.0
+    provider_down: bool = False
+    """As in errors.ModelError."""
 
 
 async def work(
@@ -68,7 +70,7 @@ async def _turns(
         try:
             reply = await model.reply(system, messages(log.events, number), toolbox.specs)
         except ModelError as error:
-            return Ending("model_error", str(error), turns=turn - 1)
+            return Ending("model_error", str(error), turns=turn - 1, provider_down=error.provider_down)
         log.append(
             ModelReplied(
                 number,
