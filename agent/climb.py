@@ -21,6 +21,8 @@ from agent.types import Verdict
 
 FAULTS = ("model_error", "refused")
 """Endings that say nothing of the task: the model can't be asked, or won't answer."""
+LIMITS = frozenset({"turns", "minutes", "context", "budget"})
+"""Endings by a limit. One of the budget is the whole run's."""
 FREE_SHARE = 0.5
 """Of the time that is left, what a free model may take where others stand behind it."""
 
@@ -75,6 +77,8 @@ class Climb:
                 return RunEnding("limit", error="the run's time is spent")
             if (ending := await self._round(rungs)) is not None:
                 return ending
+            if any(rejection.how == "budget" for rejection in self._rejections):
+                break
         return unsolved(self._rejections)
 
     def _ahead(self) -> list[Rung]:
@@ -89,32 +93,34 @@ class Climb:
         self._started += len(numbers)
         told, deadline = tuple(self._rejections), self._deadline(rungs)
         ended: list[_Ended] = []
-        review: list[RunEnding] = []
+        reached: list[RunEnding] = []
+        lanes = {number: anyio.CancelScope() for number in numbers}
         gate = anyio.Lock()  # two judgements at once would disturb each other's comparison of times
 
         async def lane(number: int) -> None:
-            ending = await self.work(rung.spec, number, told, deadline, attempts=len(told) + left)
-            verdict = None
-            if ending.patch is not None:
+            with lanes[number]:
+                ending = await self.work(rung.spec, number, told, deadline, attempts=len(told) + left)
+                if ending.patch is None:
+                    ended.append(_Ended(number, ending, None))
+                    return
                 async with gate:
                     verdict = await self.judge(number, ending.patch)
-                    if verdict.needs_review and not review:
-                        # Kept at once: neither a fault nor an interruption of the others takes it back.
-                        review.append(await self.publish(ending.patch, verdict))
-            ended.append(_Ended(number, ending, verdict))
-            if verdict is not None and verdict.accepted:
-                tasks.cancel_scope.cancel()
+                    ended.append(_Ended(number, ending, verdict))
+                    if verdict.accepted:
+                        for other in set(lanes) - {number}:
+                            lanes[other].cancel()
+                    if verdict.accepted or (verdict.needs_review and not reached):
+                        # At once: neither a fault nor an interruption takes it back.
+                        reached.append(await self.publish(ending.patch, verdict))
 
         async with side_by_side() as tasks:
             for number in numbers:
                 tasks.start_soon(lane, number)
         for one in ended:
             if one.verdict is not None and one.verdict.accepted:
-                assert one.ending.patch is not None
                 self._tell_outrun(one.number, numbers, ended, began)
-                return await self.publish(one.ending.patch, one.verdict)
-        if review:
-            return review[0]
+        if reached:
+            return reached[-1]
         self._enter(rung, ended)
         return None
 
@@ -171,8 +177,8 @@ def unsolved(rejections: Sequence[Rejection]) -> RunEnding:
         last = rejections[-1]
         if how == {"sandbox_died"}:
             return RunEnding("environment", error=f"the sandbox died in every attempt: {last.detail}")
-        if how <= {"turns", "minutes", "context"}:
+        if how <= LIMITS:
             return RunEnding("limit", error=last.detail)
-    if rejections[-1].how == "minutes":
+    if rejections[-1].how in ("minutes", "budget"):
         return RunEnding("limit", error=rejections[-1].detail)
     return RunEnding("rejected", error=rejections[-1].detail if rejections[-1].verdict is None else None)

@@ -191,6 +191,13 @@ def test_no_attempt_is_begun_when_the_time_is_spent(tmp_path):
     assert len(stage.asked) == 1
 
 
+def test_a_spent_budget_ends_the_run_whatever_rungs_are_left(tmp_path):
+    stage = Stage(tmp_path, {1: gives(b"bad"), 2: Ending("budget", "0.50 USD are spent")})
+    ending = stage.climb([A, B], attempts=5)
+    assert (ending.status, ending.error) == ("limit", "0.50 USD are spent")
+    assert len(stage.asked) == 2
+
+
 @pytest.mark.parametrize(
     ("how", "status"),
     [("turns", "limit"), ("context", "limit"), ("sandbox_died", "environment"), ("no_patch", "rejected")],
@@ -226,6 +233,7 @@ def test_all_rejections_of_a_round_are_facts_for_the_next(tmp_path):
 def test_a_patch_for_a_person_waits_for_a_better_one_and_is_kept(tmp_path):
     better = Stage(tmp_path, {1: gives(b"odd"), 2: gives(b"good")})
     assert better.climb([A], best_of=2).patch == "good"
+    assert better.published == [b"odd", b"good"]
     worse = Stage(tmp_path, {1: gives(b"odd"), 2: gives(b"bad")})
     ending = worse.climb([A], best_of=2)
     assert (ending.status, ending.patch) == ("needs_review", "odd")
