@@ -8,7 +8,7 @@ the ladder, and takes no attempt. Nor does local/repair where it stands beside o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,20 +46,20 @@ def rungs_ahead(
     are asked only when nobody from there on can answer.
     """
     out = {_name(one.spec, one.out) for one in asked if one.out}
-    able = [not out & {_name(spec, "model"), _name(spec, "provider")} for spec in models]
-    ladder = [spec for spec, can in zip(models[start:], able[start:], strict=True) if can] or [
-        spec for spec, can in zip(models[:start], able[:start], strict=True) if can
-    ]
-    if not ladder:
+
+    def able(specs: Sequence[str]) -> list[str]:
+        return [spec for spec in specs if not out & {_name(spec, "model"), _name(spec, "provider")}]
+
+    done = [one.spec for one in asked if not one.out]
+    paid = [spec for spec in done if not is_free(spec)] if not all(map(is_free, models)) else done
+    ladder = able(models[start:]) or able(models[:start])
+    if not ladder or len(paid) >= attempts:
         return []
-    done = [one.spec for one in asked if one.out is None]
-    free = [is_free(spec) and any(not is_free(other) for other in models) for spec in done]
-    left = attempts - free.count(False)
     names = {_name(spec, "model") for spec in ladder}
-    of_these = sum(_name(spec, "model") in names for spec, costs in zip(done, free, strict=True) if not costs)
-    plan = _plan(ladder, left + of_these) if left > 0 else []
+    elsewhere = sum(_name(spec, "model") not in names for spec in paid)
     given_up = {one.spec for one in asked if one.gave_up}
-    return [rung for rung in _without(plan, done) if rung.spec not in given_up]
+    plan = _without(_plan(ladder, attempts - elsewhere), done)
+    return [rung for rung in plan if rung.spec not in given_up]
 
 
 def is_free(spec: str) -> bool:
@@ -86,7 +86,8 @@ def _plan(ladder: Sequence[str], attempts: int) -> list[Rung]:
     plan: list[Rung] = []
     for spec in ladder:
         plan.append(Rung(spec, "the next model" if plan else ""))
-        level = deeper(spec) if spare > 0 else None
+        alone = [_name(other, "model") for other in ladder].count(_name(spec, "model")) == 1
+        level = deeper(spec) if spare > 0 and alone else None  # else the levels are the user's own
         if level is not None:
             plan.append(Rung(level, "deeper thinking"))
             spare -= 1
@@ -94,7 +95,7 @@ def _plan(ladder: Sequence[str], attempts: int) -> list[Rung]:
     return plan[:attempts]
 
 
-def _without(plan: Iterable[Rung], done: Sequence[str]) -> list[Rung]:
+def _without(plan: Sequence[Rung], done: Sequence[str]) -> list[Rung]:
     asked = list(done)
     rest = []
     for rung in plan:

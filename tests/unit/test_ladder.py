@@ -33,6 +33,7 @@ def ahead(models, attempts, *asked, start=0):
         ([HAIKU, OPUS], 5, [HAIKU, f"{HAIKU}:max", OPUS, f"{OPUS}:max", f"{OPUS}:max"]),
         # a level that the user gave is kept, and unknown names get none that we would have to guess
         ([f"{HAIKU}:low", OPUS], 3, [f"{HAIKU}:low", OPUS, f"{OPUS}:max"]),
+        ([HAIKU, f"{HAIKU}:high"], 3, [HAIKU, f"{HAIKU}:high", f"{HAIKU}:high"]),
         (["openai/own-model", OPUS], 3, ["openai/own-model", OPUS, f"{OPUS}:max"]),
         (["scripted/a", "scripted/b"], 4, ["scripted/a", "scripted/b", "scripted/b", "scripted/b"]),
         # local/repair costs nothing, so it takes no attempt of the others
