@@ -88,8 +88,8 @@ class Climb:
         """Attempts of the first rung, from the same facts. The first patch that the gate accepts ends the others."""
         rung, began = rungs[0], time.monotonic()
         numbers = range(self._started + 1, self._started + self._lanes(rung) + 1)
-        left = sum(map(self._lanes, rungs))
-        self._announce(rung, numbers, self._started + left)
+        of = self._started + sum(map(self._lanes, rungs))
+        self._announce(rung, numbers, of)
         self._started += len(numbers)
         told, deadline = tuple(self._rejections), self._deadline(rungs)
         ended: list[_Ended] = []
@@ -99,7 +99,7 @@ class Climb:
 
         async def lane(number: int) -> None:
             with lanes[number]:
-                ending = await self.work(rung.spec, number, told, deadline, attempts=len(told) + left)
+                ending = await self.work(rung.spec, number, told, deadline, attempts=of)
                 if ending.patch is None:
                     ended.append(_Ended(number, ending, None))
                     return
@@ -129,7 +129,8 @@ class Climb:
         nobody to ask."""
         real = [one for one in ended if one.ending.how not in FAULTS]
         self._rejections += [
-            Rejection(one.number, one.ending.how, one.ending.detail, one.verdict) for one in real
+            Rejection(one.number, one.ending.how, one.ending.detail, one.verdict, one.ending.patch)
+            for one in real
         ]
         if real:
             self._asked.append(Asked(rung.spec, gave_up=all(one.ending.how == "gave_up" for one in real)))

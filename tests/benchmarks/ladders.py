@@ -60,23 +60,28 @@ class Task:
     """The same of the dearest model."""
 
 
-def session(test: str, old: str, new: str) -> list[Answer]:
-    """A short repair: look, reproduce, edit, test, submit."""
+def session(test: str, observed: str, cause: str, old: str, new: str) -> list[Answer]:
+    """A short repair: look, reproduce, state the cause, edit, test, submit."""
     path = {"path": "calc.py"}
-    edit = ("edit_file", {**path, "old": old, "new": new})
+    stated = {"cause": cause, "where": ["calc.py:1-6"], "test": test, "observed": observed}
+    stated |= {"expected": "what the test asks for", "explains": "the test calls it, and that comes of it"}
     return [
         Answer("I look at the code.", [("read_file", path), ("search", {"pattern": "def "})]),
         Answer("I reproduce it.", [("run_tests", {"ids": [test]})], thinking="What does it do there? " * 20),
-        Answer("I mend the cause.", [edit], thinking="Which line is wrong, and why? " * 40),
+        Answer("I see the cause.", [("root_cause", stated)], thinking="Which line is wrong, and why? " * 40),
+        Answer("I mend it.", [("edit_file", {**path, "old": old, "new": new})]),
         Answer("I check it.", [("run_tests", {})]),
-        Answer("Done.", [("submit", {"summary": "mended", "root_cause": "calc.py"})]),
+        Answer("Done.", [("submit", {"summary": "mended"})]),
     ]
 
 
-CLAMP = session(ABOVE, *FIXED_LINE)
-RIGHT = session(MEDIAN, "def mean(", MEDIAN_RIGHT)
-WRONG = session(MEDIAN, "def mean(", MEDIAN_WRONG)
-WRONG_TOO = session(MEDIAN, "def mean(", MEDIAN_WRONG_TOO)
+def median(new: str) -> list[Answer]:
+    observed = "AttributeError: module 'calc' has no attribute 'median'"
+    return session(MEDIAN, observed, "there is no median", "def mean(", new)
+
+
+CLAMP = session(ABOVE, "assert 1 == 3", "clamp returns low above the range", *FIXED_LINE)
+RIGHT, WRONG, WRONG_TOO = median(MEDIAN_RIGHT), median(MEDIAN_WRONG), median(MEDIAN_WRONG_TOO)
 MEDIAN_FILES = {"tests/test_median.py": MEDIAN_TEST}
 TASKS = (
     Task("a small edit", ISSUE, ABOVE, {}, [], CLAMP),

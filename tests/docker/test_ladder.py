@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docker import project
 from tests.docker.project import ABOVE, FIX, FIXED_LINE, SUBMIT, agent, call, fix, git, make_project, script
 from tests.loopback.anthropic_server import Answer, AnthropicServer, Fault
 
@@ -15,9 +16,11 @@ pytestmark = pytest.mark.docker
 WORSE = call("edit_file", path="calc.py", old="    if value < low:\n        return low\n", new="")
 GIVE_UP = call("submit", summary="no idea", give_up=True)
 HAIKU, OPUS = "anthropic/claude-haiku-5-5", "anthropic/claude-opus-5-5"
+UNDERSTOOD = [(str(one["name"]), one["arguments"]) for one in project.UNDERSTOOD]
 RIGHT = Answer(
     "",
     [
+        *UNDERSTOOD,
         ("edit_file", {"path": "calc.py", "old": FIXED_LINE[0], "new": FIXED_LINE[1]}),
         ("submit", {"summary": "x"}),
     ],
@@ -25,6 +28,7 @@ RIGHT = Answer(
 WRONG = Answer(
     "",
     [
+        *UNDERSTOOD,
         ("edit_file", {"path": "calc.py", "old": "return value\n", "new": "return low\n"}),
         ("submit", {"summary": "x"}),
     ],
