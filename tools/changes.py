@@ -294,7 +294,6 @@ TOOLS = [
                 "type": "string",
                 "description": "what you changed, or with give_up what you ruled out",
             },
-            "root_cause": {"type": "string", "description": "which code was wrong and why"},
             "give_up": {"type": "boolean", "description": "true when there is no fix to hand in"},
         },
         ("summary",),

@@ -216,7 +216,7 @@ def test_escapes_in_file_contents_are_shown_safely(good: Use, root: Path, base: 
 
 def test_submit_ends_the_work(good: Use, root: Path, base: Path) -> None:
     (root / "a.py").write_text("fixed\n")
-    result = good("submit", summary="mended", root_cause="it was wrong")
+    result = good("submit", summary="mended")
     assert result.data == {"submitted": True, "give_up": False}
     assert result.text == "submitted: a patch of 1 file"
 
