@@ -49,6 +49,8 @@ class Ending:
     patch: bytes | None = None
     turns: int = 0
     seconds: float = 0.0
+    provider_down: bool = False
+    """As in errors.ModelError."""
 
 
 @dataclass
@@ -113,7 +115,7 @@ class Attempt:
             try:
                 reply = await self.model.reply(self.system, messages(self.log.events, self.number), specs)
             except ModelError as error:
-                return Ending("model_error", str(error))
+                return Ending("model_error", str(error), provider_down=error.provider_down)
             self.turn += 1
             self._log_reply(reply, time.monotonic() - started)
             if ending := await self._answered(reply) or self._drifted():
