@@ -69,6 +69,8 @@ class Start:
     """The repository at the base commit."""
     base: Base
     """What is known of its files."""
+    suspects: dict[tuple[str, ...], str] = field(default_factory=dict)
+    """What was seen of lines that only failing tests run, by tree and tests."""
 
 
 @dataclass
@@ -244,7 +246,8 @@ class Run:
         system = system_prompt(spec)
         self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, system))
         tests = await anyio.to_thread.run_sync(self._proven_tests, rejections)
-        dossier = Dossier(rejections, ledger(self.log.events), sorted(tests))
+        suspects = await self._suspects(start, rejections, tests) if rejections else ""
+        dossier = Dossier(rejections, ledger(self.log.events), sorted(tests), suspects)
         told = brief(
             self.task,
             self.settings.test,
@@ -287,6 +290,24 @@ class Run:
             )
         )
         return ending
+
+    async def _suspects(self, start: Start, rejections: Sequence[Rejection], tests: Mapping[str, str]) -> str:
+        """Which lines of the base only failing tests run, as text; empty where nothing can be told of that."""
+        from agent.spectrum import spectrum, told
+
+        tree = self.repository.tree_of(self.task.base)
+        failing = list(self.task.fail_to_pass) if self.task.test_patch is None else []
+        if tests:
+            blobs = {path: (REGULAR, self.repository.add_blob(text.encode())) for path, text in tests.items()}
+            tree = self.repository.with_files(tree, blobs)
+            failing = [path for path in tests if path.endswith(".py")]
+        key = (tree, *failing)
+        if failing and key not in start.suspects:
+            found = await spectrum(start.gate, tree, failing, issue=self.task.issue)
+            if found.reason:
+                self._note(f"no lines that only failing tests run: {found.reason}")
+            start.suspects[key] = told(found)
+        return start.suspects.get(key, "")
 
     def _proven_tests(self, rejections: Sequence[Rejection]) -> dict[str, str]:
         """Texts of the test files of the last rejected patch whose own test the gate has seen fail on the base."""
