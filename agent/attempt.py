@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import anyio
 
+from agent.budget import BudgetSpent
 from agent.calls import Repeats, mended, not_json
 from agent.conversation import messages
 from agent.errors import ModelError
@@ -48,7 +49,7 @@ async def work(
     if scope.cancelled_caught:
         taken = sum(isinstance(e, ModelReplied) and e.attempt == number for e in log.events)
         ending = Ending("minutes", "the run's time is spent", turns=taken)
-    if ending.how in ("submitted", "no_patch", "turns", "context"):
+    if ending.how in ("submitted", "no_patch", "turns", "context", "budget"):
         patch, fault = await _patch(toolbox)
         if fault:
             ending = replace(ending, how="no_patch", detail=fault)
@@ -69,6 +70,8 @@ async def _turns(
             reply = await model.reply(system, messages(log.events, number), toolbox.specs)
         except ModelError as error:
             return Ending("model_error", str(error), turns=turn - 1)
+        except BudgetSpent as spent:
+            return Ending("budget", str(spent), turns=turn - 1)
         log.append(
             ModelReplied(
                 number,

@@ -18,6 +18,7 @@ import anyio
 import anyio.to_thread
 
 from agent import attempt, events
+from agent.budget import BudgetSpent
 from agent.config import Settings
 from agent.errors import AgentError, EnvironmentFault, ModelError
 from agent.events import EventLog, redact
@@ -33,6 +34,7 @@ from sandboxes.errors import SandboxDied, SandboxError, SetupFailed
 from sandboxes.types import Limits
 
 if TYPE_CHECKING:
+    from agent.budget import Budget
     from agent.gate import Baseline, Runner, Shelf
     from agent.git import Repository
     from agent.models.provider import FailedTry
@@ -82,6 +84,8 @@ class Run:
     """What a run has come to that goes on looking for something better."""
     caches: Caches = field(default_factory=Caches)
     """Gemini's explicit caches: made once, used by all attempts, deleted at the end."""
+    budget: Budget | None = None
+    """Where each request to a provider is reserved; models without one need none."""
 
     async def execute(self) -> dict[str, Any]:
         """Take the task to its end and return what result.json holds, which is then also on disk.
@@ -105,6 +109,8 @@ class Run:
             ending = RunEnding(
                 "model_error" if isinstance(error, ModelError) else "environment", error=str(error)
             )
+        except BudgetSpent as spent:
+            ending = RunEnding("limit", error=str(spent))
         except Exception as error:
             trace = self.folder / "internal-error.txt"
             write_atomically(trace, traceback.format_exc().encode("utf-8", "backslashreplace"))
@@ -146,7 +152,7 @@ class Run:
                 if verdict.accepted or verdict.needs_review:
                     return await self._published(start, ending.patch, verdict)
             rejections.append(Rejection(number, ending.how, ending.detail, verdict))
-            if ending.how == "minutes" or (ending.how == "gave_up" and number >= len(ladder)):
+            if ending.how in ("minutes", "budget") or (ending.how == "gave_up" and number >= len(ladder)):
                 # A model that gave up has, from the same start with no new fact, nothing to add.
                 break
         return _unsolved(rejections)
@@ -208,7 +214,12 @@ class Run:
 
         left = deadline - anyio.current_time()
         model = open_model(
-            spec, seconds=left, seed=self.seed, attempt=number, on_failed_try=self._retried(number)
+            spec,
+            seconds=left,
+            seed=self.seed,
+            attempt=number,
+            on_failed_try=self._retried(number),
+            budget=self.budget,
         )
         system = render("system")
         self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, system))
@@ -395,8 +406,8 @@ def _unsolved(rejections: Sequence[Rejection]) -> RunEnding:
         last = rejections[-1]
         if how == {"sandbox_died"}:
             return RunEnding("environment", error=f"the sandbox died in every attempt: {last.detail}")
-        if how <= {"turns", "minutes", "context"}:
+        if how <= {"turns", "minutes", "context", "budget"}:
             return RunEnding("limit", error=last.detail)
-    if rejections[-1].how == "minutes":
+    if rejections[-1].how in ("minutes", "budget"):
         return RunEnding("limit", error=rejections[-1].detail)
     return RunEnding("rejected", error=rejections[-1].detail if rejections[-1].verdict is None else None)

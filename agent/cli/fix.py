@@ -12,9 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.budget import Limit
 from agent.cli.inputs import (
     check_output,
     new_run,
+    open_budget,
     read_issue,
     read_test_patch,
     repository_settings,
@@ -22,6 +24,7 @@ from agent.cli.inputs import (
     with_test_command,
 )
 from agent.cli.streams import OutputLost, lost_code, print_result, tell
+from agent.config import dollars
 from agent.errors import AgentError
 from agent.text import printable
 from agent.types import Task
@@ -64,6 +67,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="off, minimal, low, medium, high or max, for models that name no level of their own (NAME:LEVEL)",
     )
     p.add_argument("--attempts", type=int, metavar="N", help="attempts from a clean state (default: 3)")
+    p.add_argument(
+        "--budget",
+        type=dollars,
+        metavar="USD",
+        help="what all requests may cost; each is reserved at its worst case before it is sent (default: no limit but "
+        "the day's, usd_per_day in $AGENT_HOME/budget.toml)",
+    )
+    p.add_argument(
+        "--tokens", type=int, metavar="N", help="what they may have, input and output (default: no limit)"
+    )
     p.add_argument("--turns", type=int, metavar="N", help="model replies in one attempt (default: 60)")
     p.add_argument("--minutes", type=float, metavar="N", help="wall time of all attempts (default: 30)")
     p.add_argument(
@@ -101,10 +114,10 @@ def main(args: argparse.Namespace) -> int:
         log = EventLog(folder / "events.jsonl", secret_values(os.environ))
         if args.stream_json:
             log.listeners.append(stream.show)
-        with open_view(sys.stderr) as view:
+        with open_view(sys.stderr) as view, open_budget(settings, run_id, log) as budget:
             log.listeners.append(view.show)
             shelf = Shelf(home() / "baselines")
-            run = Run(run_id, task, settings, log, folder, repository, publish, shelf)
+            run = Run(run_id, task, settings, log, folder, repository, publish, shelf, budget=budget)
             _started(run, repository, tests)
             try:
                 result = run_async(run.execute)
@@ -136,8 +149,8 @@ def _task(args: argparse.Namespace, repository: Repository) -> Task:
 
 
 def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Settings:
-    from agent.config import checked
-    from agent.models.registry import default_spec, open_model, with_thinking
+    from agent.config import checked, per_day
+    from agent.models.registry import check_prices, default_spec, open_model, with_thinking
 
     settings = repository_settings(repository, base)
     given = {
@@ -147,6 +160,8 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
         "models": tuple(args.model) if args.model else None,
         "thinking": args.thinking,
         "attempts": args.attempts,
+        "usd": args.budget,
+        "tokens": args.tokens,
         "turns": args.turns,
         "minutes": args.minutes,
     }
@@ -157,8 +172,13 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
         settings = replace(settings, models=(spec,))
     models = tuple(with_thinking(spec, settings.thinking) for spec in settings.models)
     settings = replace(settings, models=models)
+    limits = {
+        "the budget (--budget, --tokens, [budget] of agent.toml)": Limit(settings.usd, settings.tokens),
+        "the day's limit ($AGENT_HOME/budget.toml)": per_day(),
+    }
     for spec in settings.models:
         open_model(spec)  # a missing key or file is told before anything is set up
+        check_prices(spec, limits)
     return settings
 
 
@@ -181,7 +201,15 @@ def _started(run: Run, repository: Repository, tests: str) -> None:
     from agent.events import Note, RunStarted
 
     task, settings = run.task, run.settings
-    limits = {"attempts": settings.attempts, "turns": settings.turns, "minutes": settings.minutes}
+    limits: dict[str, float] = {
+        "attempts": settings.attempts,
+        "turns": settings.turns,
+        "minutes": settings.minutes,
+    }
+    if settings.usd is not None:
+        limits["usd"] = float(settings.usd)
+    if settings.tokens is not None:
+        limits["tokens"] = settings.tokens
     run.log.append(
         RunStarted(
             run.run_id,
@@ -208,7 +236,7 @@ def _started(run: Run, repository: Repository, tests: str) -> None:
 
 def _report(result: Mapping[str, Any], folder: Path) -> str:
     """The last words of a run, for a person."""
-    from agent.progress import terminal_width, verdict_table
+    from agent.progress import money, terminal_width, verdict_table
 
     cost = result["cost_usd"]
     lines = [verdict_table(dict(result), terminal_width(sys.stdout)), ""]
@@ -216,6 +244,9 @@ def _report(result: Mapping[str, Any], folder: Path) -> str:
     lines.append(
         f"cost: {'unknown' if cost is None else f'{cost:.4f} USD'}   run: {result['run_id']}   {folder}"
     )
+    budget = result["budget"]
+    if budget and (budget["usd_limit"], budget["tokens_limit"]) != (None, None):
+        lines.append(f"budget: {money(budget)}")
     if result["patch"]:
         lines.append(f"patch: {result['patch']}")
         if result["branch"]:
