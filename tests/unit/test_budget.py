@@ -100,7 +100,7 @@ def test_a_refusal_tells_sums_and_mend_in_one_line(ledger: Ledger) -> None:
 
 def test_a_refusal_says_whether_waiting_may_help(ledger: Ledger) -> None:
     held = ledger.reserve({"run:a": DOLLAR}, worth(80), 1)
-    with pytest.raises(BudgetSpent, match="0.8000 reserved") as caught:
+    with pytest.raises(BudgetSpent, match=r"0\.8000 reserved") as caught:
         ledger.reserve({"run:a": DOLLAR}, worth(30), 1)
     assert caught.value.later
     ledger.settle(held, Amount.of(Decimal("0.8"), 9))

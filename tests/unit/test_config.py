@@ -36,7 +36,7 @@ def test_pyproject_has_the_same_keys_and_a_broken_one_is_not_ours_to_judge():
         ("[budget]\nusd = '3'\n", "wrong type"),
         ("[budget]\ntokens = 0.5\n", "wrong type"),
         ("[budget]\ntokens = -1\n", "tokens must be a number above 0"),
-        ("[budget]\nusd_per_day = 3\n", "did you mean usd"),
+        ("[budget]\nusd_per_day = 3\n", "unknown key budget.usd_per_day"),
         ("[budget]\nturns = 'many'\n", "wrong type"),
         ("[budget]\nturns = true\n", "wrong type"),
         ("[budget]\nminutes = inf\n", "above 0"),

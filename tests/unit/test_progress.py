@@ -41,8 +41,13 @@ RESULT: dict[str, Any] = {
 }
 CALL = ToolCall("c1", "shell", {"command": EVIL})
 ACCOUNT = {
-    **{"usd_limit": None, "usd_spent": 0.25, "usd_reserved": 0.0, "unpriced": 0},
-    **{"tokens_limit": None, "tokens_spent": 11, "tokens_reserved": 0},
+    "usd_limit": None,
+    "usd_spent": 0.25,
+    "usd_reserved": 0.0,
+    "tokens_limit": None,
+    "tokens_spent": 11,
+    "tokens_reserved": 0,
+    "unpriced": 0,
 }
 LIMITED = {**ACCOUNT, "usd_limit": 1.0, "usd_spent": 0.12, "usd_reserved": 0.03}
 RUN: list[events.Event] = [
