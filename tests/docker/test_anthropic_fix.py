@@ -64,3 +64,37 @@ def test_a_refused_key_is_the_provider_s_fault_and_told_in_one_line(tmp_path):
     assert (code, result["status"]) == (5, "model_error")
     assert "x-api-key" in result["error"]
     assert key not in stderr + json.dumps(result)
+
+
+def test_a_budget_ends_the_run_before_it_is_overspent_and_no_accepted_patch_is_lost(tmp_path):
+    make_project(tmp_path)
+    look = Answer("I look again. " * 200, [("read_file", {"path": "calc.py"})])
+    budget = ["--fail-to-pass", ABOVE, "--budget", "0.06"]
+    with AnthropicServer([look] * 50) as server:
+        code, result, stderr = fix(tmp_path, "anthropic/claude-haiku-4-5", *budget, **server.environ)
+        sent = len(server.requests)
+    assert (code, result["status"]) == (4, "limit"), result
+    assert 0 < sent < 50
+    spent = result["budget"]["usd_spent"]
+    assert 0 < spent <= 0.06 and result["budget"]["usd_reserved"] == 0
+    assert spent == pytest.approx(result["cost_usd"], abs=1e-6)
+    assert "of 0.0600 USD are spent for this run; the next request could cost" in result["error"]
+    assert "--budget gives more" in result["error"]
+    assert [attempt["ended"] for attempt in result["attempts"]] == ["budget"]
+    assert "of 0.06 USD" in stderr  # as it went
+
+    # The work that was done before the money was spent is judged all the same.
+    with AnthropicServer([Answer("Now.", [EDIT]), *[look] * 50]) as server:
+        code, result, _ = fix(tmp_path, "anthropic/claude-haiku-4-5", *budget, **server.environ)
+    assert (code, result["status"]) == (0, "accepted"), result
+    assert result["attempts"][0]["ended"] == "budget" and result["budget"]["usd_spent"] <= 0.06
+
+    # What the runs of a day spend together has its own limit, which is the user's.
+    (tmp_path / "home" / "budget.toml").write_text("usd_per_day = 0.10\n")
+    with AnthropicServer([look] * 50) as server:
+        code, result, _ = fix(
+            tmp_path, "anthropic/claude-haiku-4-5", "--fail-to-pass", ABOVE, **server.environ
+        )
+    assert (code, result["status"]) == (4, "limit"), result
+    assert "all runs of today" in result["error"] and "usd_per_day" in result["error"]
+    assert result["budget"]["usd_spent"] <= 0.10
