@@ -33,7 +33,7 @@ from agent.models.faults import Fault
 from agent.models.provider import Answer, ProviderModel, Try
 from agent.types import Message, ToolSpec, Usage
 
-LIMIT = Decimal("1.00")
+DOLLAR = Decimal("1.00")
 BATCH = "shared"
 
 
@@ -94,6 +94,8 @@ class RandomApi:
         read, written = sorted(chance.randint(0, inputs) for _ in range(2))
         output = chance.choice([chance.randint(1, request["limit"]), request["limit"]])
         usage = Usage(1, inputs - written, output, read, written - read)
+        if fate in ("broken", "lost"):  # what nobody hears the end of is billed in full
+            usage = Usage(1, 0, request["limit"], 0, inputs)
         cost = Decimal(0) if fate == "refused" else self._info.cost(usage)
         assert cost is not None
         os.write(self._note, f"bill {cost * 10**9}\n".encode())
@@ -110,14 +112,14 @@ class RandomApi:
         return Answer("Done.", (), "end")
 
 
-async def work(home: Path, seed: int, requests: int) -> None:
+async def work(home: Path, seed: int, requests: int, usd: Decimal) -> None:
     """One process's share."""
     provider.FIRST_WAIT_SECONDS = 0.001
     spending.WAIT_SECONDS = 0.01
     chance = random.Random(seed)
     note = os.open(home / f"worker-{seed}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     with Ledger(home / "ledger.sqlite") as ledger:
-        budget = Budget(ledger, str(seed), Limit(), batch=(BATCH, Limit(LIMIT)))
+        budget = Budget(ledger, str(seed), Limit(), batch=(BATCH, Limit(usd)))
         for _ in range(requests):
             price = Decimal(chance.randint(1, 100)) / 1000
             info = ModelInfo(
@@ -138,7 +140,7 @@ async def work(home: Path, seed: int, requests: int) -> None:
                 pass  # its tries are spent; they count
 
 
-def measure(seed: int, processes: int, requests: int, kills: int) -> Outcome:
+def measure(seed: int, processes: int, requests: int, kills: int, usd: Decimal = DOLLAR) -> Outcome:
     """One budget from full to whatever is left."""
     began, chance, killed = time.monotonic(), random.Random(seed), 0
     with tempfile.TemporaryDirectory() as folder:
@@ -148,15 +150,8 @@ def measure(seed: int, processes: int, requests: int, kills: int) -> Outcome:
 
         def start(one: int, count: int) -> None:
             share[one] = count
-            command = [
-                sys.executable,
-                "-m",
-                "tests.benchmarks.budget",
-                "--work",
-                str(home),
-                str(one),
-                str(count),
-            ]
+            given = [str(home), str(one), str(count), str(usd)]
+            command = [sys.executable, "-m", "tests.benchmarks.budget", "--work", *given]
             running[one] = subprocess.Popen(command)
 
         def asked(one: int) -> int:
@@ -186,7 +181,7 @@ def measure(seed: int, processes: int, requests: int, kills: int) -> Outcome:
                 process.wait()
         notes = [line for path in home.glob("worker-*") for line in path.read_text().splitlines()]
         with Ledger(home / "ledger.sqlite") as ledger:
-            [account] = ledger.accounts({f"batch:{BATCH}": Limit(LIMIT)}).values()
+            [account] = ledger.accounts({f"batch:{BATCH}": Limit(usd)}).values()
         bills = [Decimal(line.removeprefix("bill ")) for line in notes if line.startswith("bill ")]
         return Outcome(
             spent=account.spent.nano_usd or 0,
@@ -206,10 +201,11 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=10)
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=3)
-    parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
-        anyio.run(work, Path(args.work[0]), int(args.work[1]), int(args.work[2]))
+        home, seed, requests, usd = args.work
+        anyio.run(work, Path(home), int(seed), int(requests), Decimal(usd))
         return
     print("seed  requests  sent  refused  killed      billed       spent    reserved  seconds")
     for seed in args.seeds:

@@ -161,7 +161,7 @@ def test_the_user_s_own_limit_for_a_day_holds_too_and_its_faults_are_named(folde
     assert "the day's limit ($AGENT_HOME/budget.toml) can't be kept" in told("usd_per_day = 2\n")
     assert "budget.toml: unknown key usd" in told("usd = 2\n")
     doctor = agent(folder, "doctor", DOCKER_HOST="unix:///no/such/socket")
-    assert "MISSING  spent today:" in doctor.stdout and "did you mean usd_per_day" in doctor.stdout
+    assert "MISSING  spent today:" in doctor.stdout and "known here: usd_per_day" in doctor.stdout
 
 
 def test_an_unknown_or_ambiguous_run_is_said(folder):
