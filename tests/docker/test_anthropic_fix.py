@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from tests.docker.project import ABOVE, FIXED_LINE, fix, make_project
+from tests.docker.project import ABOVE, CAUSE, FIXED_LINE, fix, make_project
 from tests.loopback.anthropic_server import Answer, AnthropicServer, Fault
 
 pytestmark = pytest.mark.docker
 
 EDIT = ("edit_file", {"path": "calc.py", "old": FIXED_LINE[0], "new": FIXED_LINE[1]})
-SUBMIT = ("submit", {"summary": "return the upper bound", "root_cause": "calc.py:5"})
+SUBMIT = ("submit", {"summary": "return the upper bound"})
+STATED = ("root_cause", {**CAUSE["arguments"], "test": ABOVE, "observed": "assert 1 == 3"})
 
 
 def test_an_outage_bad_arguments_and_parallel_calls_on_the_way_to_an_accepted_patch(tmp_path):
@@ -19,7 +20,7 @@ def test_an_outage_bad_arguments_and_parallel_calls_on_the_way_to_an_accepted_pa
         Fault(529, "overloaded_error"),
         Answer("Looking.", [("read_file", {"path": "calc.py"}), ("run_tests", {"ids": [ABOVE]})]),
         Answer("", [("edit_file", {"path": "calc.py"}), ("no_such_tool", {}), ("shell", '{"command": "ls')]),
-        Answer("Now.", [EDIT, ("run_tests", {})]),
+        Answer("Now.", [STATED, EDIT, ("run_tests", {})]),
         Answer("Done.", [SUBMIT]),
     ]
     with AnthropicServer(answers) as server:
@@ -31,7 +32,7 @@ def test_an_outage_bad_arguments_and_parallel_calls_on_the_way_to_an_accepted_pa
     assert isinstance(result["cost_usd"], float) and 0 < result["cost_usd"] < 1
     assert result["usage"]["requests"] == 5  # the one that was refused is counted too
     assert result["context_growth"] > 0
-    assert result["tool_calls"] == {"total": 8, "failed": 3, "right_first_time": 0.5}
+    assert result["tool_calls"] == {"total": 9, "failed": 3, "right_first_time": 0.5556}
     log = (tmp_path / "home" / "runs" / result["run_id"] / "events.jsonl").read_text()
     assert '"type":"model_retried"' in log
     first, *_, last = requests[1:]
@@ -50,6 +51,7 @@ def test_an_outage_bad_arguments_and_parallel_calls_on_the_way_to_an_accepted_pa
             "run_tests",
             "diff",
             "submit",
+            "root_cause",
         )
     }
 
@@ -68,9 +70,9 @@ def test_a_refused_key_is_the_provider_s_fault_and_told_in_one_line(tmp_path):
 
 def test_a_budget_ends_the_run_before_it_is_overspent_and_no_accepted_patch_is_lost(tmp_path):
     make_project(tmp_path)
-    look = Answer("I look again. " * 200, [("read_file", {"path": "calc.py"})])
+    looks = [Answer("I look on. " * 250, [("shell", {"command": f"sed -n {n}p calc.py"})]) for n in range(50)]
     budget = ["--fail-to-pass", ABOVE, "--budget", "0.06"]
-    with AnthropicServer([look] * 50) as server:
+    with AnthropicServer(looks) as server:
         code, result, stderr = fix(tmp_path, "anthropic/claude-haiku-4-5", *budget, **server.environ)
         sent = len(server.requests)
     assert (code, result["status"]) == (4, "limit"), result
@@ -84,14 +86,15 @@ def test_a_budget_ends_the_run_before_it_is_overspent_and_no_accepted_patch_is_l
     assert "of 0.06 USD" in stderr  # as it went
 
     # The work that was done before the money was spent is judged all the same.
-    with AnthropicServer([Answer("Now.", [EDIT]), *[look] * 50]) as server:
+    mended = [Answer("", [("run_tests", {"ids": [ABOVE]})]), Answer("Now.", [STATED, EDIT]), *looks]
+    with AnthropicServer(mended) as server:
         code, result, _ = fix(tmp_path, "anthropic/claude-haiku-4-5", *budget, **server.environ)
     assert (code, result["status"]) == (0, "accepted"), result
     assert result["attempts"][0]["ended"] == "budget" and result["budget"]["usd_spent"] <= 0.06
 
     # What the runs of a day spend together has its own limit, which is the user's.
     (tmp_path / "home" / "budget.toml").write_text("usd_per_day = 0.10\n")
-    with AnthropicServer([look] * 50) as server:
+    with AnthropicServer(looks) as server:
         code, result, _ = fix(
             tmp_path, "anthropic/claude-haiku-4-5", "--fail-to-pass", ABOVE, **server.environ
         )
