@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -225,11 +225,3 @@ def per_day() -> Limit:
     limit = Limit(None if usd is None else _dollars(usd), data.get("tokens_per_day"))
     _check_limit(limit, str(path), "usd_per_day", "tokens_per_day")
     return limit
-
-
-def dollars(text: str) -> Decimal:
-    """A flag's amount of dollars. Raises ValueError for what is no number."""
-    try:
-        return Decimal(text)
-    except InvalidOperation as error:
-        raise ValueError(f"no amount of dollars: {text!r}") from error

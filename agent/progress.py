@@ -332,11 +332,12 @@ class View:
         kind = event["type"]
         if kind in _QUIET or (kind == "tool_returned" and not event["is_error"]):
             return False
-        if kind == "budget_changed" and event["what"] == "reserved" and event["held_to"] is None:
-            return False  # its settling tells the same, and more
+        if kind == "budget_changed" and event["what"] == "settled":
+            return False  # the next reservation tells the sums, and so does the end
         # On a terminal, what passes by stands in the status line.
         return not self._live or not (
-            kind in ("model_replied", "tool_started", "budget_changed")
+            kind in ("model_replied", "tool_started")
+            or (kind == "budget_changed" and event["held_to"] is None)
             or (kind == "note" and event["level"] == "info")
         )
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.budget import Limit
 from agent.cli.inputs import (
     check_output,
+    dollars,
     new_run,
     open_budget,
     read_issue,
@@ -24,7 +24,6 @@ from agent.cli.inputs import (
     with_test_command,
 )
 from agent.cli.streams import OutputLost, lost_code, print_result, tell
-from agent.config import dollars
 from agent.errors import AgentError
 from agent.text import printable
 from agent.types import Task
@@ -149,6 +148,7 @@ def _task(args: argparse.Namespace, repository: Repository) -> Task:
 
 
 def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Settings:
+    from agent.budget import Limit
     from agent.config import checked, per_day
     from agent.models.registry import check_prices, default_spec, open_model, with_thinking
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,14 @@ def test_ids(given: list[str]) -> tuple[str, ...]:
     if not all(given):
         raise UsageError("--fail-to-pass: the test id is empty; write one such as tests/test_x.py::test_y")
     return tuple(dict.fromkeys(given))
+
+
+def dollars(text: str) -> Decimal:
+    """A flag's amount of dollars. Raises ValueError for what is no number."""
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(f"no amount of dollars: {text!r}") from error
 
 
 def repository_settings(repository: Repository, base: str) -> Settings:

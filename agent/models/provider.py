@@ -54,6 +54,8 @@ class Try:
     usage: Usage = field(default_factory=lambda: Usage(requests=1))
     extra_usd: Decimal = Decimal(0)
     """What was billed besides tokens (storage of a cache)."""
+    whole: bool = False
+    """Whether the end of the answer came, and all of `usage` with it, even if the answer can't be used."""
     began: float = field(default_factory=time.monotonic)
     first_token_seconds: float | None = None
 
@@ -269,7 +271,9 @@ class ProviderModel:
             raise
         except Exception as error:
             fault = error if isinstance(error, Fault) else self._api.judge(error)
-            if fault is not None and not fault.billed:
+            if seen.whole:
+                ended = "answered"
+            elif fault is not None and not fault.billed:
                 ended = "refused"
             if fault is None or fault is error:
                 raise

@@ -35,7 +35,8 @@ WAIT_SECONDS = 0.25
 """Between two looks at what other requests under way have left."""
 
 Ended = Literal["answered", "broken", "refused"]
-"""How a try ended: a whole answer · broken off, so that what was billed is not known · refused before it was billed."""
+"""How a try ended: with a whole answer, of use or not · broken off, so that what was billed is not known · refused
+before it was billed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,6 +222,17 @@ def test_a_failed_try_counts_at_its_worst_case_unless_it_was_refused(
     assert reply.cost_usd is not None and done == Amount.of(reply.cost_usd, _tokens(reply))
 
 
+def test_an_answer_of_no_use_whose_end_came_costs_what_was_counted(
+    purse: Purse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = next(one for one in PROVIDERS if one.name == "google")
+    malformed = Answer("", [("shell", "no JSON")])  # which Gemini finds out itself
+    with serving(provider, [malformed, Answer("Done.")], monkeypatch):
+        purse.talk(provider.spec)
+    (asked, failed), (_, done) = purse.pairs()
+    assert 0 < (failed.nano_usd or 0) < (asked.nano_usd or 0) / 2 and done.nano_usd
+
+
 def test_a_server_that_nobody_reaches_costs_nothing(purse: Purse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provider_module, "TRIES", 2)
     with serving(ANTHROPIC, [], monkeypatch):

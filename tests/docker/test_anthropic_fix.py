@@ -1,10 +1,13 @@
 """A whole repair with the real Anthropic SDK against a loopback server that speaks the wire format."""
 
 import json
+import re
+import subprocess
+import time
 
 import pytest
 
-from tests.docker.project import ABOVE, CAUSE, FIXED_LINE, fix, make_project
+from tests.docker.project import ABOVE, CAUSE, FIXED_LINE, agent, command, environment, fix, make_project
 from tests.loopback.anthropic_server import Answer, AnthropicServer, Fault
 
 pytestmark = pytest.mark.docker
@@ -101,3 +104,25 @@ def test_a_budget_ends_the_run_before_it_is_overspent_and_no_accepted_patch_is_l
     assert (code, result["status"]) == (4, "limit"), result
     assert "all runs of today" in result["error"] and "usd_per_day" in result["error"]
     assert result["budget"]["usd_spent"] <= 0.10
+
+
+def test_a_run_that_is_killed_in_mid_request_leaves_nothing_reserved(tmp_path):
+    make_project(tmp_path)
+    issue = ["--repo", "repo", "--issue", "issue.md", "--model", "anthropic/claude-haiku-4-5"]
+    with AnthropicServer([Fault(then="hang", after=3)]) as server:
+        variables = environment(tmp_path, **server.environ)
+        process = subprocess.Popen(
+            command("fix", *issue, "--budget", "0.50"), env=variables, cwd=tmp_path, stderr=subprocess.DEVNULL
+        )
+        try:
+            ends = time.monotonic() + 300
+            while not server.requests and process.poll() is None and time.monotonic() < ends:
+                time.sleep(0.05)
+            before = agent(tmp_path, "doctor").stdout
+        finally:
+            process.kill()
+            process.wait()
+        assert server.requests
+    assert re.search(r"spent today: 0\.00 USD, 0\.[0-9]+ reserved", before)
+    after = agent(tmp_path, "doctor").stdout  # which removes the sandbox, too
+    assert re.search(r"spent today: 0\.[0-9]*[1-9][0-9]* USD \(UTC\)", after)

@@ -301,3 +301,11 @@ def test_of_several_limits_the_tightest_is_told() -> None:
         "; 0.12 of 1.00 USD, 0.03 reserved"
     )
     assert budget_lines("settled", run=ACCOUNT, day={**ACCOUNT, "usd_spent": 8.0})[0].endswith("; 0.25 USD")
+
+
+def test_each_request_is_told_once_where_nobody_watches_live() -> None:
+    stream = io.StringIO()
+    changes = [events.BudgetChanged(what, 0.03, 90, {"run": LIMITED}) for what in ("reserved", "settled")]
+    shown(stream, [*changes, *changes])
+    line = "  budget: reserved for the next request: 0.0300 USD; 0.12 of 1.00 USD, 0.03 reserved\n"
+    assert stream.getvalue() == line * 2
