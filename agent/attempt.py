@@ -50,6 +50,8 @@ class Ending:
     patch: bytes | None = None
     turns: int = 0
     seconds: float = 0.0
+    provider_down: bool = False
+    """As in errors.ModelError."""
 
 
 @dataclass
@@ -114,7 +116,7 @@ class Attempt:
             try:
                 reply = await self.model.reply(self.system, messages(self.log.events, self.number), specs)
             except ModelError as error:
-                return Ending("model_error", str(error))
+                return Ending("model_error", str(error), provider_down=error.provider_down)
             except BudgetSpent as spent:
                 return Ending("budget", str(spent))
             self.turn += 1

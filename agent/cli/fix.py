@@ -57,8 +57,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--model",
         action="append",
         metavar="SPEC",
-        help="provider/model; repeated: the next one is tried after a rejection (default: by the keys that are "
-        "set, else local/repair, which needs none)",
+        help="provider/model; repeated: a ladder, cheapest first, the next one is asked after a rejection (default: by "
+        "the keys that are set, else local/repair, which needs none)",
     )
     p.add_argument(
         "--thinking",
@@ -66,6 +66,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="off, minimal, low, medium, high or max, for models that name no level of their own (NAME:LEVEL)",
     )
     p.add_argument("--attempts", type=int, metavar="N", help="attempts from a clean state (default: 3)")
+    p.add_argument(
+        "--best-of",
+        type=int,
+        metavar="N",
+        help="make each attempt N times side by side; the first patch that the gate accepts ends the others",
+    )
     p.add_argument(
         "--budget",
         type=dollars,
@@ -162,6 +168,7 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
         "attempts": args.attempts,
         "usd": args.budget,
         "tokens": args.tokens,
+        "best_of": args.best_of,
         "turns": args.turns,
         "minutes": args.minutes,
     }
@@ -203,6 +210,7 @@ def _started(run: Run, repository: Repository, tests: str) -> None:
     task, settings = run.task, run.settings
     limits: dict[str, float] = {
         "attempts": settings.attempts,
+        "best_of": settings.best_of,
         "turns": settings.turns,
         "minutes": settings.minutes,
     }

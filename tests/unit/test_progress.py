@@ -309,3 +309,17 @@ def test_each_request_is_told_once_where_nobody_watches_live() -> None:
     shown(stream, [*changes, *changes])
     line = "  budget: reserved for the next request: 0.0300 USD; 0.12 of 1.00 USD, 0.03 reserved\n"
     assert stream.getvalue() == line * 2
+
+
+def test_lines_of_attempts_side_by_side_tell_whose_they_are() -> None:
+    def shown(best_of: int) -> str:
+        stream = io.StringIO()
+        limits = {"best_of": best_of}
+        started = events.RunStarted("r", "-", "bug", "/repo", "0" * 40, ["scripted/x"], "pytest", [], limits)
+        with open_view(stream) as view:
+            for event in (started, events.ToolStarted(12, 1, "c", "shell", "ls"), events.Note("so")):
+                view.show(events.encode(event))
+        return stream.getvalue()
+
+    assert shown(2).splitlines()[1:] == ["#12   > shell ls", "  so"]
+    assert shown(1).splitlines()[1:] == ["  > shell ls", "  so"]
