@@ -192,8 +192,11 @@ class Bench:
             )
             result = await run.execute()
         verdicts = [event.verdict["accepted"] for event in log.events if isinstance(event, VerdictReached)]
-        if result["status"] not in ("accepted", "rejected"):  # the project or the double is at fault then
-            raise RuntimeError(f"{case} ended as {result['status']}: {result['error']}")
+        told = f"{arm}, {case.template.entry} {case.site}: {result['status']}: {result['error']}"
+        if result["status"] == "needs_review":  # not accepted
+            print(told, file=sys.stderr)
+        elif result["status"] not in ("accepted", "rejected"):  # nothing was measured
+            raise RuntimeError(told)
         accepted = verdicts.index(True) + 1 if True in verdicts else None
         return Outcome(accepted, tuple(drawn), log.events)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.docker.project import git
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Template:
     """A module of right code, and how it goes wrong."""
 
