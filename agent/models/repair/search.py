@@ -69,7 +69,7 @@ class Search:
         wanted = yield from self.failing_tests()
         lab = Laboratory(_test_command(self.brief), f"{self.seed} {self.brief}")
         self.hand_in = hand_in = HandIn(self.outcomes, self.failures, wanted, self.suite_seconds, lab.removal)
-        known = _near_first([i for i, o in self.outcomes.items() if o == "passed"], wanted)
+        known = localise.near_first([i for i, o in self.outcomes.items() if o == "passed"], wanted)
         seen = yield from self.observe(lab, wanted, known)
         # The last part of the time is for what needs two edits: the second is searched from the best first ones.
         now = time.monotonic()
@@ -232,18 +232,3 @@ def _earlier_attempts(brief: str) -> int:
     """How many patches were rejected before this attempt."""
     facts = brief.rpartition("</issue>")[2]
     return len(re.findall(r"^Attempt \d+: (?:submitted|turns)\b", facts, re.MULTILINE))
-
-
-def _near_first(passing: list[str], wanted: list[str]) -> list[str]:
-    """Passing tests in the wanted tests' classes first, then in their files, then in their folders."""
-    scopes = {w.rpartition("::")[0] for w in wanted}
-    modules = {w.partition("::")[0] for w in wanted}
-    folders = {m.rpartition("/")[0] for m in modules}
-
-    def distance(test: str) -> int:
-        module = test.partition("::")[0]
-        if test.rpartition("::")[0] in scopes:
-            return 0
-        return 1 if module in modules else 2 if module.rpartition("/")[0] in folders else 3
-
-    return sorted(passing, key=distance)
