@@ -19,9 +19,9 @@ from sandboxes.docker import Docker, Sandbox
 from sandboxes.hostnet import HostNetwork
 from sandboxes.images import CAPABILITIES, SYSTEM_PATH, commit, ensure_base_image, find_image
 from sandboxes.types import Environment, Limits
+from tests.docker.gate_harness import Files, Gate, patch, project
 from tests.docker.project import agent
 from tests.docker.sandbox_tools import tar_of
-from tests.docker.test_gate import Files, Gate, patch, project
 
 pytestmark = pytest.mark.docker
 
