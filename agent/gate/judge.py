@@ -27,7 +27,7 @@ import anyio
 import anyio.to_thread
 
 from agent.errors import UsageError
-from agent.gate import compare, extra, flakes, scan, scan_tests, trials
+from agent.gate import compare, extra, flakes, order, scan, scan_tests, trials
 from agent.gate.baseline import Baseline
 from agent.gate.compare import Outcomes, Red, Secret
 from agent.gate.policy import MAX_PATCH, changes, examine
@@ -142,6 +142,7 @@ class Judgement:
             forgery = Started(tasks, partial(trials.forgery, self, red, suite.result))
             unwatched = Started(tasks, partial(trials.unwatched, self, red))
             repeated = Started(tasks, partial(trials.repeated, self, red))
+            ordered = Started(tasks, partial(order.ordered, self, red))
             effects = Started(tasks, partial(trials.effects_of, self, suite.result))
             settings = {
                 path: self.base_files.get(path)
@@ -156,7 +157,7 @@ class Judgement:
             self.check("runner", *await suite.result())
             self.taken = await again.result()
             await self._judge_after(red)
-            for trial in (forgery, unwatched, repeated, effects, others):
+            for trial in (forgery, unwatched, repeated, ordered, effects, others):
                 if any(not check.passed for check in self.checks):
                     tasks.cancel_scope.cancel()
                     return
@@ -363,10 +364,11 @@ class Judgement:
         bad = [test for test in ids if not compare.is_passed(run.outcomes, test)]
         if not bad or run.problem:
             return []
-        if odd := [test for test in bad if _line(run.outcomes, test) != _line(self.before, test)]:
+        line = compare.first_line
+        if odd := [test for test in bad if line(run.outcomes, test) != line(self.before, test)]:
             # A test that needs what others leave behind fails alone as it does without the fix: the suite must tell.
             alone = await self.runner.run("the base", self.before_tree, files, baseline=self.baseline)
-            same = [test for test in odd if _line(alone.outcomes, test) == _line(run.outcomes, test)]
+            same = [test for test in odd if line(alone.outcomes, test) == line(run.outcomes, test)]
             bad = [test for test in bad if test not in same]
         if bad:
             self.after = {**self.after, **run.outcomes}
@@ -458,6 +460,12 @@ class Judgement:
         """The text of a test file in the tree after the fix."""
         return self.text(self.repository.files(self.after_tree).get(self.path(file)))
 
+    def base_text(self, path: str) -> str:
+        """The text of a file of the base. Raises KeyError where there is none."""
+        if (text := self.text(self.base_files[path])) is None:
+            raise KeyError(path)
+        return text
+
     def text(self, entry: Entry | None) -> str | None:
         if entry is None or entry[0] not in (REGULAR, EXECUTABLE):
             return None
@@ -482,11 +490,6 @@ class Judgement:
             if self.intake.paths.is_module(file) or file in self.intake.inside or language(file) == "rust"
         )
         return set(self._ids(modules))
-
-
-def _line(outcomes: Outcomes, test: str) -> str:
-    """The first line of how a test failed; empty where it did not."""
-    return outcomes[test].message.partition("\n")[0] if test in outcomes else ""
 
 
 def _found(finding: scan.Finding) -> str:

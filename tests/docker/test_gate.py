@@ -87,7 +87,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
 # ---- accepted
 
 ALL_CHECKS = {"applies", "policy", "tests_kept", "baseline", "red", "scan", "runner", "green", "pass_to_pass"}
-ALL_CHECKS |= {"vanished", "newly_skipped", "forgery", "unwatched", "repeat", "adequate"}
+ALL_CHECKS |= {"vanished", "newly_skipped", "forgery", "unwatched", "repeat", "order", "adequate"}
 
 
 @pytest.mark.parametrize(
