@@ -369,7 +369,12 @@ class Judgement:
                 test: seen[test].detail for test in tests[:LISTED] if compare.is_failing(seen, test)
             }
         told = self.secret.told(tests, seen)
-        same = [test for test in tests if _line(seen, test) and _line(seen, test) == _line(self.before, test)]
+        same = [
+            test
+            for test in tests
+            if compare.first_line(seen, test)
+            and compare.first_line(seen, test) == compare.first_line(self.before, test)
+        ]
         if same and not self.hidden:
             told += f"\n{len(same)} of them word for word as without the fix"
         return told
