@@ -51,7 +51,7 @@ NAMELESS = re.compile(
 async def forgery(judgement: Judgement, red: Red, suite: Callable[[], Awaitable[object]]) -> Tried:
     """Tests that are made to fail must fail. `suite` waits for the run of the suite that is in question."""
     shown = {file_of(test) for test in (*red.ids, *red.names)} | set(red.files)
-    expected = {**judgement.baseline.outcomes, **judgement.before}
+    expected = dict(judgement.before)
     if red.files or not all(compare.matching(name, expected) for name in red.names):
         await suite()  # only then the tests that shall be made to fail have names
         expected = dict(judgement.after)
@@ -76,6 +76,7 @@ async def forgery(judgement: Judgement, red: Red, suite: Callable[[], Awaitable[
 
     odd, asked = await integrity.forged(
         sources,
+        red.ids,
         expected,
         laid_on("the patched tree, its tests made to fail", judgement.after_tree),
         laid_on("the base, its tests made to fail", judgement.before_tree),
