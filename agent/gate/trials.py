@@ -35,6 +35,8 @@ MUTANT_TIMEOUT = 20.0
 """Seconds that a mutant may take beside three times what its tests take without it: many mutants do not end."""
 MUTANT_SECONDS = 120.0
 """After this long no further mutant is begun."""
+SLOW_RUNS = 6
+"""Runs after which a test that was slower in each of them is, for all that else the machine does."""
 MAX_REPEATED = 20.0
 """Seconds of the tests that are repeated: slower ones are not."""
 NAMELESS = re.compile(
@@ -207,7 +209,8 @@ async def _effects_again(judgement: Judgement, tree: str, first: effects.Effects
 
 
 async def _slower(judgement: Judgement) -> list[str]:
-    """Tests that pass on both sides, and are many times slower with the fix in each of three runs."""
+    """Tests that pass on both sides, and are many times slower with the fix in each of its runs: by chance some are,
+    on a busy machine in the first few."""
     before, now = judgement.baseline.outcomes, judgement.after
     both = [test for test in before if compare.is_passed(before, test) and compare.is_passed(now, test)]
     base, after = ({test: outcomes[test].seconds for test in both} for outcomes in (before, now))
@@ -216,7 +219,11 @@ async def _slower(judgement: Judgement) -> list[str]:
         return []
     files = sorted(set(map(file_of, slower)))
     patched = (judgement.after_tree, after, "the patched tree, for its time")
-    for tree, seconds, what in (patched, (judgement.base, base, "the base, for its time"), patched):
+    for tree, seconds, what in (
+        patched,
+        (judgement.base, base, "the base, for its time"),
+        *[patched] * SLOW_RUNS,
+    ):
         run = await judgement.runner.run(what, tree, files, baseline=judgement.baseline)
         for test, outcome in run.outcomes.items():
             if test in seconds:
