@@ -173,6 +173,17 @@ def test_a_person_looks_at_a_fix_that_sleeps(gate: Gate) -> None:
     assert "tests that passed before take 5 times as long" in failed(verdict)["review"]
 
 
+def test_tests_that_are_slow_now_and_then_are_not_laid_at_the_fix(gate: Gate, tmp_path: Path) -> None:
+    # As on a busy machine: of so many tests some are slower in each of the first few runs with the fix.
+    body = "import os\nimport time\n\nimport pytest\n\nfrom calc import clamp\n\n\n"
+    body += '@pytest.mark.parametrize("number", range(80))\ndef test_inside(number):\n'
+    body += "    time.sleep(0.02 * (os.urandom(1)[0] < 115))\n    assert clamp(2, 1, 3) == 2\n"
+    body += "\n\ndef test_above():\n    assert clamp(5, 1, 3) == 3\n"
+    other = project(tmp_path, {"calc.py": CALC, "test_calc.py": body}, gate.environment)
+    verdict = other.judge({"calc.py": FIXED}, named=["test_calc.py::test_above"])
+    assert (verdict.accepted, failed(verdict)) == (True, {})
+
+
 def test_hidden_tests_are_not_named(gate: Gate) -> None:
     leaves = "import subprocess\nfrom pathlib import Path\nfrom calc import clamp\n\n\ndef test_far():\n"
     leaves += "    Path.home().joinpath('secret-name').write_text('x')\n    assert clamp(50, 1, 3) == 3\n"
