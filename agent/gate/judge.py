@@ -329,8 +329,6 @@ class Judgement:
                 bad = bad or sorted(files)
         failing = [test for test in kept.failing if test not in excused]
         self.excused = excused
-        if slower := compare.slower(base, after):
-            self.suspicions.append(slower)
         self._say_after(red, bad, {**after, **changed}, kept, failing)
 
     def _say_after(
