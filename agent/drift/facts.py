@@ -26,7 +26,7 @@ _FAILED_EXITS = (1, 2, 101)
 """pytest's failed and broken off, cargo's 101. Others, such as 127, say that no test ran."""
 _NO_RUN = re.compile(
     r"\s*(cat|ls|grep|rg|head|tail|sed|awk|find|wc|git|diff|cd|echo|printf|pwd|nl|less|tree|file|stat|which|sort|uniq"
-    r"|cut|tr|rm|mv|cp|mkdir|touch|true|export|sleep|patch|tee)\b|\s*$"
+    r"|cut|tr|rm|mv|cp|mkdir|touch|true|export|sleep|patch|tee)\b|\s*$|.*\binstall\b"
 )
 _TEST_FILE = re.compile(r"(^|/)(tests?|__tests__|spec)/|(^|/)(test_|conftest)|[._-](test|tests|spec)\.\w+$")
 _PROSE = re.compile(r"\.(md|rst|txt|adoc)$|(^|/)(LICENSE|CHANGELOG|CHANGES|AUTHORS)$", re.I)
@@ -105,7 +105,8 @@ def run_of(event: ToolReturned, call: ToolCall, test_command: str, excused: Coll
         exit_code = data.get("exit_code")
         if event.name != "shell" or not isinstance(command, str) or event.is_error:
             return None
-        is_test = _RUNS_TESTS.search(command) or (test_command and test_command in command)
+        is_test = any(_RUNS_TESTS.search(part) for part in _tries_of(command))
+        is_test = is_test or bool(test_command and test_command in command)
         # What an exit code says of tests that fail anyway can't be told apart.
         if not is_test or excused:
             return None
@@ -127,8 +128,12 @@ def may_have_tried(event: ToolReturned, call: ToolCall) -> bool:
         return bool(data.get("outcomes") or data.get("timed_out"))
     if event.name != "shell":
         return False
-    parts = re.split(r"&&|\|\||[;|\n]", str(call.arguments.get("command")))
-    return not all(_NO_RUN.match(part) for part in parts)
+    return bool(_tries_of(str(call.arguments.get("command"))))
+
+
+def _tries_of(command: str) -> list[str]:
+    """The parts of a command line that do more than look, move files or install."""
+    return [part for part in re.split(r"&&|\|\||[;|\n]", command) if not _NO_RUN.match(part)]
 
 
 def quoted(text: str, limit: int = 100) -> str:
