@@ -103,7 +103,7 @@ def run_of(event: ToolReturned, call: ToolCall, test_command: str, excused: Coll
     else:
         command = call.arguments.get("command")
         exit_code = data.get("exit_code")
-        if event.name != "shell" or not isinstance(command, str) or event.is_error:
+        if event.name != "shell" or not isinstance(command, str):
             return None
         is_test = any(_RUNS_TESTS.search(part) for part in _tries_of(command))
         is_test = is_test or bool(test_command and test_command in command)
