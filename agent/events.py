@@ -136,9 +136,45 @@ class ToolReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class HypothesisStated:
+    """The root cause that a model stated, and that the runtime took."""
+
+    attempt: int
+    turn: int
+    cause: str
+    where: Sequence[str]
+    """Lines of the base commit: `path:line` or `path:first-last`."""
+    test: str
+    """The failing test, or the command, by which it was seen."""
+    observed: str
+    expected: str
+    explains: str
+    unchecked: str = ""
+    """What of it the runtime could not confirm; empty when all was."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextRenewed:
+    """The conversation outgrew the model's window: it begins anew here, with what the runtime says next."""
+
+    attempt: int
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class DriftSeen:
+    """A sign that an attempt leads nowhere; `kind` as in agent.drift."""
+
+    attempt: int
+    turn: int
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """`how`: submitted, gave_up, no_patch, turns, minutes, context (the conversation outgrew the model's window),
-    refused (by the model or its provider's filter), model_error or sandbox_died."""
+    """`how`: submitted, gave_up, no_patch, turns, minutes, context (the conversation outgrew the model's window
+    again), drift, refused (by the model or its provider's filter), model_error or sandbox_died."""
 
     attempt: int
     how: str
@@ -147,6 +183,8 @@ class AttemptEnded:
     patch_sha256: str | None
     turns: int
     seconds: float
+    changed: Sequence[str] = ()
+    """What the patch touches, without its code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +211,9 @@ Event = (
     | ModelRetried
     | ToolStarted
     | ToolReturned
+    | HypothesisStated
+    | ContextRenewed
+    | DriftSeen
     | AttemptEnded
     | VerdictReached
     | RunEnded

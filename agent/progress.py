@@ -127,6 +127,14 @@ def _lines(event: Event) -> Iterator[str]:
         case "tool_returned":
             how = "error" if event["is_error"] else "ok"
             yield f"    {how} in {event['seconds']:.1f} s: {clean(event['text'])}".rstrip(": ")
+        case "hypothesis_stated":
+            where = ", ".join(map(clean, event["where"])) or "no place"
+            doubt = f" (not confirmed: {clean(event['unchecked'])})" if event["unchecked"] else ""
+            yield f"  root cause: {where}: {clean(event['cause'])}{doubt}"
+        case "context_renewed":
+            yield "  the conversation outgrew the model's window; it begins anew with the facts"
+        case "drift_seen":
+            yield f"  drift: {clean(event['text'])}"
         case "attempt_ended":
             yield f"  {event['how']} after {event['turns']} turns: {clean(event['detail'])}".rstrip(": ")
         case "verdict_reached":

@@ -21,14 +21,16 @@ from agent import attempt, events
 from agent.config import Settings
 from agent.errors import AgentError, EnvironmentFault, ModelError
 from agent.events import EventLog, redact
+from agent.git import EXECUTABLE, REGULAR
+from agent.hypotheses import Base, changed_places, ledger
 from agent.lanes import side_by_side
 from agent.models.google_cache import Caches
 from agent.models.registry import open_model, parse_spec, sdk_of, warning
-from agent.prompts import render
+from agent.prompts import system_prompt
 from agent.result import RunEnding, build_result, write_atomically
-from agent.root_cause import Rejection, brief
+from agent.root_cause import Dossier, Rejection, brief
 from agent.scratch import scratch
-from agent.types import Task, Verdict, issue_title
+from agent.types import Task, ToolCall, Verdict, issue_title
 from sandboxes.errors import SandboxDied, SandboxError, SetupFailed
 from sandboxes.types import Limits
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from agent.gate import Baseline, Runner, Shelf
     from agent.git import Repository
     from agent.models.provider import FailedTry
+    from agent.toolbox import Toolbox
     from sandboxes.docker import Docker
     from sandboxes.types import Environment
 
@@ -61,6 +64,8 @@ class Start:
     """It gains its second run while the model works."""
     tar: Path
     """The repository at the base commit."""
+    base: Base
+    """What is known of its files."""
 
 
 @dataclass
@@ -145,7 +150,7 @@ class Run:
                 verdict = await self._judge(start, number, ending.patch)
                 if verdict.accepted or verdict.needs_review:
                     return await self._published(start, ending.patch, verdict)
-            rejections.append(Rejection(number, ending.how, ending.detail, verdict))
+            rejections.append(Rejection(number, ending.how, ending.detail, verdict, ending.patch))
             if ending.how == "minutes" or (ending.how == "gave_up" and number >= len(ladder)):
                 # A model that gave up has, from the same start with no new fact, nothing to add.
                 break
@@ -188,7 +193,19 @@ class Run:
         failing = sorted(t for t, o in baseline.outcomes.items() if o in ("failed", "error"))
         counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         self.log.append(events.BaselineTaken(counts, failing, time.monotonic() - started))
-        return Start(docker, environment, gate, baseline, tar)
+        return Start(docker, environment, gate, baseline, tar, self._base(tree))
+
+    def _base(self, tree: str) -> Base:
+        from agent.gate.paths import Paths
+
+        files = self.repository.files(tree)
+        paths = Paths(files)
+
+        def lines(path: str) -> int:
+            text = self.repository.blob(files[path][1])
+            return 0 if b"\0" in text else text.count(b"\n") + (not text.endswith(b"\n"))
+
+        return Base(frozenset(files), lines, lambda path: paths.kind(path) == "product")
 
     async def _again(self, start: Start) -> None:
         """The suite on the base once more, while the model works: what ends otherwise now is flaky."""
@@ -210,14 +227,18 @@ class Run:
         model = open_model(
             spec, seconds=left, seed=self.seed, attempt=number, on_failed_try=self._retried(number)
         )
-        system = render("system")
+        system = system_prompt(spec)
         self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, system))
+        tests = await anyio.to_thread.run_sync(self._proven_tests, rejections)
+        dossier = Dossier(rejections, ledger(self.log.events), sorted(tests))
         told = brief(
             self.task,
             self.settings.test,
             start.baseline.outcomes,
-            rejections,
+            dossier,
+            number=number,
             attempts=self.settings.attempts,
+            is_product=start.base.is_product,
         )
         self.log.append(events.UserSaid(number, told))
         started = time.monotonic()
@@ -227,15 +248,10 @@ class Run:
             ) as sandbox:
                 await sandbox.put_tree(start.tar)
                 async with open_toolbox(sandbox, test_command=self.settings.test) as toolbox:
-                    ending = await attempt.work(
-                        number,
-                        model,
-                        toolbox,
-                        self.log,
-                        system=system,
-                        turns=self.settings.turns,
-                        deadline=deadline,
-                    )
+                    await _put(toolbox, tests)
+                    ending = await attempt.Attempt(
+                        number, model, toolbox, self.log, start.base, system, self.settings.turns, deadline
+                    ).work()
         except SandboxDied as died:
             turns = sum(isinstance(e, events.ModelReplied) and e.attempt == number for e in self.log.events)
             ending = attempt.Ending(
@@ -253,9 +269,31 @@ class Run:
                 hashlib.sha256(ending.patch).hexdigest() if ending.patch else None,
                 ending.turns,
                 ending.seconds,
+                changed_places(ending.patch or b""),
             )
         )
         return ending
+
+    def _proven_tests(self, rejections: Sequence[Rejection]) -> dict[str, str]:
+        """Texts of the test files of the last rejected patch whose own test the gate has seen fail on the base."""
+        for rejection in reversed(rejections):
+            verdict = rejection.verdict
+            if verdict is None or rejection.patch is None or not verdict.proven_tests:
+                continue
+            if any(check.name == "adequate" and not check.passed for check in verdict.checks):
+                continue  # it notices too little
+            patched = self.repository.apply(self.repository.tree_of(self.task.base), rejection.patch)
+            files = self.repository.files(patched)
+            data = {
+                path: self.repository.blob(files[path][1])
+                for path in verdict.proven_tests
+                if files[path][0] in (REGULAR, EXECUTABLE)
+            }
+            try:
+                return {path: text.decode() for path, text in data.items()}
+            except UnicodeDecodeError:
+                continue
+        return {}
 
     async def _judge(self, start: Start, number: int, patch: bytes) -> Verdict:
         """The gate's word on `patch`, kept in the run's folder with the patch itself."""
@@ -357,6 +395,16 @@ def sandbox_limits(settings: Settings, seconds: float) -> Limits:
         tmp_mb=min(usual.tmp_mb, memory // 4),
         lifetime_seconds=int(seconds) + 600,
     )
+
+
+async def _put(toolbox: Toolbox, tests: Mapping[str, str]) -> None:
+    """Lay tests that were shown red into the workspace, as a part of the attempt's patch."""
+    for path, text in tests.items():
+        written = await toolbox.call(
+            ToolCall("laid", "write_file", {"path": path, "content": text}), timeout=60
+        )
+        if written.is_error:
+            raise SandboxDied(f"{path} could not be laid into the workspace: {written.text[:300]}")
 
 
 def _import_sdks(specs: Sequence[str]) -> None:

@@ -208,10 +208,14 @@ def _started(run: Run, repository: Repository, tests: str) -> None:
 
 def _report(result: Mapping[str, Any], folder: Path) -> str:
     """The last words of a run, for a person."""
-    from agent.progress import terminal_width, verdict_table
+    from agent.explain import explained
+    from agent.progress import terminal_width, verdict_table, wrapped
 
-    cost = result["cost_usd"]
-    lines = [verdict_table(dict(result), terminal_width(sys.stdout)), ""]
+    cost, width = result["cost_usd"], terminal_width(sys.stdout)
+    lines = [verdict_table(dict(result), width), ""]
+    if told := result["explanation"]:
+        lines += [part for line in explained(told) for part in wrapped(line, width, "    ")]
+        lines.append("")
     lines.append(f"{result['status']}" + (f": {result['error']}" if result["error"] else ""))
     lines.append(
         f"cost: {'unknown' if cost is None else f'{cost:.4f} USD'}   run: {result['run_id']}   {folder}"

@@ -4,13 +4,14 @@ import json
 
 import pytest
 
-from tests.docker.project import ABOVE, FIXED_LINE, fix, make_project
+from tests.docker.project import ABOVE, CAUSE, FIXED_LINE, fix, make_project
 from tests.loopback.anthropic_server import Answer, AnthropicServer, Fault
 
 pytestmark = pytest.mark.docker
 
 EDIT = ("edit_file", {"path": "calc.py", "old": FIXED_LINE[0], "new": FIXED_LINE[1]})
-SUBMIT = ("submit", {"summary": "return the upper bound", "root_cause": "calc.py:5"})
+SUBMIT = ("submit", {"summary": "return the upper bound"})
+STATED = ("root_cause", {**CAUSE["arguments"], "test": ABOVE, "observed": "assert 1 == 3"})
 
 
 def test_an_outage_bad_arguments_and_parallel_calls_on_the_way_to_an_accepted_patch(tmp_path):
@@ -19,7 +20,7 @@ def test_an_outage_bad_arguments_and_parallel_calls_on_the_way_to_an_accepted_pa
         Fault(529, "overloaded_error"),
         Answer("Looking.", [("read_file", {"path": "calc.py"}), ("run_tests", {"ids": [ABOVE]})]),
         Answer("", [("edit_file", {"path": "calc.py"}), ("no_such_tool", {}), ("shell", '{"command": "ls')]),
-        Answer("Now.", [EDIT, ("run_tests", {})]),
+        Answer("Now.", [STATED, EDIT, ("run_tests", {})]),
         Answer("Done.", [SUBMIT]),
     ]
     with AnthropicServer(answers) as server:
@@ -31,7 +32,7 @@ def test_an_outage_bad_arguments_and_parallel_calls_on_the_way_to_an_accepted_pa
     assert isinstance(result["cost_usd"], float) and 0 < result["cost_usd"] < 1
     assert result["usage"]["requests"] == 5  # the one that was refused is counted too
     assert result["context_growth"] > 0
-    assert result["tool_calls"] == {"total": 8, "failed": 3, "right_first_time": 0.5}
+    assert result["tool_calls"] == {"total": 9, "failed": 3, "right_first_time": 0.5556}
     log = (tmp_path / "home" / "runs" / result["run_id"] / "events.jsonl").read_text()
     assert '"type":"model_retried"' in log
     first, *_, last = requests[1:]
@@ -50,6 +51,7 @@ def test_an_outage_bad_arguments_and_parallel_calls_on_the_way_to_an_accepted_pa
             "run_tests",
             "diff",
             "submit",
+            "root_cause",
         )
     }
 
