@@ -13,7 +13,15 @@ from typing import Literal
 
 from agent.drift.detectors import MoreFailures, RepeatedCalls, SameLines, UndoneEdits
 from agent.drift.facts import Edit, edit_of, may_have_tried, quoted, run_of
-from agent.events import BaselineTaken, Event, ModelReplied, RunStarted, ToolReturned, ToolStarted
+from agent.events import (
+    BaselineTaken,
+    ContextRenewed,
+    Event,
+    ModelReplied,
+    RunStarted,
+    ToolReturned,
+    ToolStarted,
+)
 from agent.types import ToolCall
 
 Kind = Literal["repeated_calls", "undone_edits", "more_failures", "same_lines", "untested_claim"]
@@ -68,6 +76,8 @@ class Drift:
                 if call is not None:
                     self._calls.remove(call)
                     return self._returned(call, event)
+            case ContextRenewed(attempt=self._attempt):
+                self._repeated.changed()  # what was seen before is forgotten, and may be looked at again
             case _:
                 pass
         return []

@@ -45,6 +45,7 @@ class RepeatedCalls:
     """Calls since the last that brought something new."""
 
     def changed(self) -> None:
+        """From here on everything is worth another look."""
         self._seen.clear()
         self._again.clear()
 

@@ -14,6 +14,8 @@ from agent.text import printable
 from agent.types import ToolCall
 
 FAILING = ("failed", "error")
+MAX_LINES = 1000
+"""Of one edit; comparing longer texts line by line takes seconds."""
 
 _RUNS_TESTS = re.compile(
     r"\b(pytest|py\.test|unittest|doctest|nose2|nosetests|tox|go test|cargo test|jest|vitest|mocha|node --test|ctest"
@@ -42,7 +44,7 @@ class Edit:
     """Digest of the text before, None where there was no file."""
     after: str
     line: int
-    """Where `old` begins; 0 where the lines are not known: the whole file was written, or several places."""
+    """Where `old` begins; 0 where the lines are not known: of a whole file, of several places, of too many lines."""
     old: Sequence[str] = ()
     new: Sequence[str] = ()
 
@@ -75,20 +77,21 @@ def edit_of(event: ToolReturned, call: ToolCall) -> Edit | None:
     if event.is_error or event.name not in ("edit_file", "write_file") or not isinstance(path, str):
         return None
     after = data.get("after")
-    if path.startswith("/") or before == after:  # a scratch file, or the same text again
+    if path.startswith("/") or (after and before == after):  # a scratch file, or the same text again
         return None
-    line, old, new = data.get("line"), call.arguments.get("old"), call.arguments.get("new")
-    known = event.name == "edit_file" and data.get("replacements") == 1
-    place = line if known and isinstance(line, int) and isinstance(old, str) and isinstance(new, str) else 0
+    texts = call.arguments.get("old"), call.arguments.get("new")
+    line = data.get("line") if event.name == "edit_file" and data.get("replacements") == 1 else None
+    old, new = (text.split("\n") if isinstance(text, str) else [] for text in texts)
+    known = isinstance(line, int) and 0 < len(old) <= MAX_LINES and 0 < len(new) <= MAX_LINES
     return Edit(
         event.turn,
         path,
         None if before is None else str(before),
         # Without a digest it is a text that no other is equal to.
         str(after or f"{event.turn} {event.call_id}"),
-        place,
-        str(old).split("\n") if place else (),
-        str(new).split("\n") if place else (),
+        int(line or 0) if known else 0,
+        old if known else (),
+        new if known else (),
     )
 
 

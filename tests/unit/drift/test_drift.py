@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from agent.drift import Drift, Sign, signs
 from agent.events import (
     BaselineTaken,
+    ContextRenewed,
     Event,
     ModelReplied,
     RunStarted,
@@ -50,6 +51,7 @@ def replayed(events: Sequence[Event]) -> list[tuple[int, Sign]]:
             "put_in_again",
             [(6, "undone_edits", ("shop.py", "in turn 5", "text of turn 2", "back in turn 3", TEST))],
         ),
+        ("undone_and_put_in_again", [(4, "undone_edits", ("in turn 4", "text of turn 2", TEST))]),
         ("checked_out_and_put_in_again", [(3, "undone_edits", ("text of turn 1", "pytest -q"))]),
         (
             "more_and_more_fail",
@@ -149,6 +151,11 @@ def test_the_same_call_thrice_in_one_reply_is_no_repeat() -> None:
 def test_looking_again_between_other_looks_is_no_repeat() -> None:
     other = [("read_file", {"path": f"{n}.py"}, "", None) for n in range(4)]
     assert kinds(*([look, LOOK] for look in other)) == []
+
+
+def test_after_the_conversation_began_anew_all_may_be_looked_at_again() -> None:
+    events = [*turn(1, LOOK), *turn(2, LOOK), ContextRenewed(1, 2), *turn(3, LOOK), *turn(4, LOOK)]
+    assert signs(events, 1) == []
 
 
 def test_a_tool_that_fails_again_is_a_repeat_though_its_result_says_how_often() -> None:
