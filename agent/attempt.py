@@ -11,9 +11,12 @@ import anyio
 from agent import hypotheses
 from agent.calls import Repeats, mended, not_json
 from agent.conversation import messages
+from agent.drift import Drift, Sign
 from agent.errors import ModelError
 from agent.events import (
     ContextRenewed,
+    DriftSeen,
+    Event,
     EventLog,
     HypothesisStated,
     ModelReplied,
@@ -46,6 +49,8 @@ class Ending:
     patch: bytes | None = None
     turns: int = 0
     seconds: float = 0.0
+    provider_down: bool = False
+    """As in errors.ModelError."""
 
 
 @dataclass
@@ -64,11 +69,22 @@ class Attempt:
     """On anyio's clock."""
     turn: int = 0
     _cause: HypothesisStated | None = None
+    _due: bool = True
+    """Whether a root cause must be stated before product code changes."""
     _refusals: int = 0
     """Of statements of the root cause."""
+    _signs: list[Sign] = field(default_factory=list)
+    """What was seen since the last reply was answered."""
+    _warned: bool = False
+    _questioned: bool = False
     _nudged: bool = False
     _renewed: bool = False
     _repeats: Repeats = field(default_factory=Repeats)
+
+    def __post_init__(self) -> None:
+        self._drift = Drift(self.number)
+        for event in self.log.events:
+            self._drift.noticed(event)
 
     async def work(self) -> Ending:
         """Let the model work until it submits, gives up, stops, or a limit is reached, and take its patch.
@@ -99,10 +115,10 @@ class Attempt:
             try:
                 reply = await self.model.reply(self.system, messages(self.log.events, self.number), specs)
             except ModelError as error:
-                return Ending("model_error", str(error))
+                return Ending("model_error", str(error), provider_down=error.provider_down)
             self.turn += 1
             self._log_reply(reply, time.monotonic() - started)
-            if ending := await self._answered(reply):
+            if ending := await self._answered(reply) or self._drifted():
                 return ending
         return Ending("turns", f"{self.turns} turns without a submission")
 
@@ -140,10 +156,10 @@ class Attempt:
         # Of an answer that was cut, an argument that was never begun may be missing: such a call is not set right.
         call = mended(made, spec) if spec is not None and not cut else made
         summary = next((str(v) for v in call.arguments.values() if isinstance(v, str | int | float)), "")
-        self.log.append(ToolStarted(self.number, self.turn, call.id, call.name, summary[:200]))
+        self._append(ToolStarted(self.number, self.turn, call.id, call.name, summary[:200]))
         started = time.monotonic()
         result = self._repeats.noticed(call, await self._result(call, spec))
-        self.log.append(
+        self._append(
             ToolReturned(
                 self.number,
                 self.turn,
@@ -163,8 +179,10 @@ class Attempt:
             return not_json(call, spec)
         if call.name == hypotheses.NAME:
             return self._state(call)
-        if self._cause is None and self._needs_cause(call):
+        if self._due and self._needs_cause(call):
             return ToolResult(call.id, call.name, render("first").strip(), is_error=True)
+        if call.name == "submit" and (doubt := self._untested()):
+            return ToolResult(call.id, call.name, doubt, is_error=True)
         return await self.toolbox.call(call, timeout=self.deadline - anyio.current_time())
 
     def _needs_cause(self, call: ToolCall) -> bool:
@@ -188,6 +206,7 @@ class Attempt:
             self._refusals += 1
             return ToolResult(call.id, call.name, str(error), is_error=True)
         self.log.append(self._cause)
+        self._due = False
         doubt = self._cause.unchecked
         text = (
             f"taken, though the runtime could not confirm it: {doubt}"
@@ -195,6 +214,29 @@ class Attempt:
             else "taken: it fits what was seen"
         )
         return ToolResult(call.id, call.name, f"{text}. Now make the smallest change that mends this cause.")
+
+    def _untested(self) -> str:
+        """What to answer to a submission that no run speaks for; once, since the gate judges it all the same."""
+        signs = [sign for sign in self._signs if sign.kind == "untested_claim"]
+        if not signs or self._questioned:
+            return ""
+        self._questioned = True
+        return render("unproven", seen=signs[-1].text).strip()
+
+    def _drifted(self) -> Ending | None:
+        """Tell the model what was seen of it and ask for the cause anew; the second time it ends the attempt."""
+        signs = [sign for sign in self._signs if sign.kind != "untested_claim"]
+        self._signs.clear()
+        if not signs or self.model.repeats_itself:  # such a model searches by a plan, and reads no warning
+            return None
+        for sign in signs:
+            self.log.append(DriftSeen(self.number, self.turn, sign.kind, sign.text))
+        seen = " ".join(sign.text for sign in signs)
+        if self._warned:
+            return Ending("drift", f"ended early, after a warning: {seen}")
+        self._warned = self._due = True
+        self._say("drift", seen=seen)
+        return None
 
     async def _renew(self) -> None:
         """Begin a new conversation in the same workspace, with the facts that must survive."""
@@ -212,11 +254,16 @@ class Attempt:
         )
         self.log.append(UserSaid(self.number, f"{told}\n{facts}"))
 
-    def _say(self, template: str) -> None:
-        self.log.append(UserSaid(self.number, render(template)))
+    def _say(self, template: str, **values: str) -> None:
+        self.log.append(UserSaid(self.number, render(template, **values)))
+
+    def _append(self, event: Event) -> None:
+        """Log what happened, and note what it is a sign of."""
+        self.log.append(event)
+        self._signs += self._drift.noticed(self.log.events[-1])
 
     def _log_reply(self, reply: Reply, seconds: float) -> None:
-        self.log.append(
+        self._append(
             ModelReplied(
                 self.number,
                 self.turn,

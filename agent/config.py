@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import UsageError
+from agent.routing import Route, parse_routes
 from tools.suite import DEFAULT_TEST_COMMAND, NotASuite, suite_command
 
 
@@ -43,6 +44,10 @@ class Settings:
     minutes: float = 30.0
     """Wall time of all attempts; a gate that has begun is finished."""
     attempts: int = 3
+    best_of: int = 1
+    """Attempts side by side on one rung of the ladder."""
+    routes: tuple[Route, ...] = ()
+    """Where tasks of a class begin on the ladder, before the package's own rules."""
 
 
 _KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
@@ -53,7 +58,12 @@ _KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
         "cpus": ("cpus", (int, float)),
     },
     "gate": {"test": ("test", str), "timeout": ("test_timeout", (int, float)), "checks": ("checks", list)},
-    "models": {"ladder": ("models", list), "thinking": ("thinking", str)},
+    "models": {
+        "ladder": ("models", list),
+        "thinking": ("thinking", str),
+        "best_of": ("best_of", int),
+        "routes": ("routes", list),
+    },
     "budget": {"turns": ("turns", int), "minutes": ("minutes", (int, float)), "attempts": ("attempts", int)},
 }
 """File key to the setting and its type. What is not here is refused: a key that does nothing would mislead."""
@@ -64,6 +74,7 @@ _RANGES = (
     ("test_timeout", "gate.timeout", 1, _WEEK, "1 to 604800 seconds"),
     ("memory_mb", "sandbox.memory", 64, 1 << 20, '"64m" to "1024g"'),
     ("cpus", "sandbox.cpus", 0.1, 1024, "0.1 to 1024"),
+    ("best_of", "models.best_of", 1, 16, "1 to 16"),
 )
 """Setting, its key, and what may be asked for; below it no suite runs, above it is a slip of the pen."""
 
@@ -114,6 +125,8 @@ def _value(name: str, value: Any, where: str, key: str) -> Any:
         if not all(isinstance(item, str) for item in value):
             raise UsageError(f"{where}: {key} must be a list of strings")
         return tuple(value)
+    if name == "routes":
+        return parse_routes(value, f"{where}: {key}")
     if name == "memory_mb" and isinstance(value, str):
         size = re.fullmatch(r"([0-9]{1,40})([mMgG])", value)
         if size is None:

@@ -174,7 +174,8 @@ class DriftSeen:
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
     """`how`: submitted, gave_up, no_patch, turns, minutes, context (the conversation outgrew the model's window
-    again), drift, refused (by the model or its provider's filter), model_error or sandbox_died."""
+    again), drift, refused (by the model or its provider's filter), model_error, sandbox_died, or outrun (an attempt
+    beside it was accepted first)."""
 
     attempt: int
     how: str

@@ -87,8 +87,15 @@ def _columns(c: str) -> int:
     return 0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
 
 
-def event_lines(event: Event, *, full: bool = False, width: int | None = None) -> list[str]:
-    """What one event says, in lines of a terminal's `width` if there is one; `full` adds whole texts, indented."""
+def event_lines(
+    event: Event, *, full: bool = False, width: int | None = None, numbered: bool = False
+) -> list[str]:
+    """What one event says, in lines of a terminal's `width` if there is one; `full` adds whole texts, indented.
+    `numbered` puts the attempt before each line, for a run whose attempts are made side by side."""
+    if numbered and "attempt" in event:
+        mark = f"#{clean(str(event['attempt']))} "
+        lines = event_lines(event, full=full, width=None if width is None else max(width - len(mark), 1))
+        return [mark + line for line in lines]
     if event["type"] in _PASSING:
         lines = [cut(line, width or PLAIN_WIDTH) for line in _lines(event)]
     else:
@@ -96,6 +103,11 @@ def event_lines(event: Event, *, full: bool = False, width: int | None = None) -
     if full:
         lines += ["    " + printable(line) for text in _texts(event) for line in text.split("\n")]
     return lines
+
+
+def is_side_by_side(run_started: Event) -> bool:
+    """Whether the attempts of a run are made side by side, by its first event."""
+    return bool(run_started["limits"].get("best_of", 1) > 1)
 
 
 def _lines(event: Event) -> Iterator[str]:
@@ -253,6 +265,7 @@ class View:
         self._stream = stream
         self._live = live
         self._status = Status()
+        self._numbered = False
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
@@ -274,8 +287,11 @@ class View:
     def show(self, event: Event) -> None:
         with self._lock:
             self._status.take(event)
+            if event["type"] == "run_started":
+                self._numbered = is_side_by_side(event)
             width = self._width() if self._live else terminal_width(self._stream)
-            lines = event_lines(event, width=width) if self._worth_a_line(event) else []
+            worth = self._worth_a_line(event)
+            lines = event_lines(event, width=width, numbered=self._numbered) if worth else []
             if self._live:
                 self._write("".join(f"\r\x1b[K{line}\n" for line in lines) + self._status_line())
             else:

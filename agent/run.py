@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import anyio
 import anyio.to_thread
 
 from agent import attempt, events
+from agent.climb import Climb
 from agent.config import Settings
 from agent.errors import AgentError, EnvironmentFault, ModelError
 from agent.events import EventLog, redact
@@ -29,6 +31,7 @@ from agent.models.registry import open_model, parse_spec, sdk_of, warning
 from agent.prompts import system_prompt
 from agent.result import RunEnding, build_result, write_atomically
 from agent.root_cause import Dossier, Rejection, brief
+from agent.routing import choose, task_facts
 from agent.scratch import scratch
 from agent.types import Task, ToolCall, Verdict, issue_title
 from sandboxes.errors import SandboxDied, SandboxError, SetupFailed
@@ -66,6 +69,8 @@ class Start:
     """The repository at the base commit."""
     base: Base
     """What is known of its files."""
+    suspects: dict[tuple[str, ...], str] = field(default_factory=dict)
+    """What was seen of lines that only failing tests run, by tree and tests."""
 
 
 @dataclass
@@ -136,25 +141,29 @@ class Run:
         return ending
 
     async def _attempts(self, start: Start) -> RunEnding:
-        deadline = anyio.current_time() + self.settings.minutes * 60
-        rejections: list[Rejection] = []
-        for number in range(1, self.settings.attempts + 1):
-            ladder = self.settings.models
-            spec = ladder[min(number, len(ladder)) - 1]
-            self.log.append(events.PhaseStarted("attempt", f"{number} of {self.settings.attempts}: {spec}"))
-            ending = await self._work(start, spec, number, rejections, deadline)
-            if ending.how == "model_error" or (ending.how == "refused" and number >= len(ladder)):
-                raise ModelError(ending.detail)
-            verdict = None
-            if ending.patch is not None:
-                verdict = await self._judge(start, number, ending.patch)
-                if verdict.accepted or verdict.needs_review:
-                    return await self._published(start, ending.patch, verdict)
-            rejections.append(Rejection(number, ending.how, ending.detail, verdict, ending.patch))
-            if ending.how == "minutes" or (ending.how == "gave_up" and number >= len(ladder)):
-                # A model that gave up has, from the same start with no new fact, nothing to add.
-                break
-        return _unsolved(rejections)
+        climb = Climb(
+            self.log,
+            self.settings.models,
+            self._first_rung(start),
+            self.settings.attempts,
+            self.settings.best_of,
+            anyio.current_time() + self.settings.minutes * 60,
+            partial(self._work, start),
+            partial(self._judge, start),
+            partial(self._published, start),
+        )
+        return await climb.to_the_end()
+
+    def _first_rung(self, start: Start) -> int:
+        """The place on the ladder where this task begins, told with its reason where there is a choice."""
+        task, models = self.task, self.settings.models
+        if len(models) == 1:
+            return 0
+        paths = self.repository.files(self.repository.tree_of(task.base))
+        facts = task_facts(task.issue, paths, start.baseline.outcomes, task.fail_to_pass)
+        place, why = choose(self.settings.routes, facts, len(models))
+        self._note(f"routed to rung {place + 1} of {len(models)}, {models[place]}: {why}")
+        return place
 
     async def _prepare(self, tar: Path) -> Start:
         """The environment of the repository at the base commit, and the outcomes of its tests there."""
@@ -218,7 +227,14 @@ class Run:
             self._note(f"flaky on the base commit: {listed}", "warning")
 
     async def _work(
-        self, start: Start, spec: str, number: int, rejections: Sequence[Rejection], deadline: float
+        self,
+        start: Start,
+        spec: str,
+        number: int,
+        rejections: Sequence[Rejection],
+        deadline: float,
+        *,
+        attempts: int,
     ) -> attempt.Ending:
         """The model's part: a new sandbox, a new conversation, verified facts."""
         from agent.toolbox import open_toolbox
@@ -230,14 +246,15 @@ class Run:
         system = system_prompt(spec)
         self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, system))
         tests = await anyio.to_thread.run_sync(self._proven_tests, rejections)
-        dossier = Dossier(rejections, ledger(self.log.events), sorted(tests))
+        suspects = await self._suspects(start, rejections, tests) if rejections else ""
+        dossier = Dossier(rejections, ledger(self.log.events), sorted(tests), suspects)
         told = brief(
             self.task,
             self.settings.test,
             start.baseline.outcomes,
             dossier,
             number=number,
-            attempts=self.settings.attempts,
+            attempts=attempts,
             is_product=start.base.is_product,
         )
         self.log.append(events.UserSaid(number, told))
@@ -273,6 +290,24 @@ class Run:
             )
         )
         return ending
+
+    async def _suspects(self, start: Start, rejections: Sequence[Rejection], tests: Mapping[str, str]) -> str:
+        """Which lines of the base only failing tests run, as text; empty where nothing can be told of that."""
+        from agent.spectrum import spectrum, told
+
+        tree = self.repository.tree_of(self.task.base)
+        failing = list(self.task.fail_to_pass) if self.task.test_patch is None else []
+        if tests:
+            blobs = {path: (REGULAR, self.repository.add_blob(text.encode())) for path, text in tests.items()}
+            tree = self.repository.with_files(tree, blobs)
+            failing = [path for path in tests if path.endswith(".py")]
+        key = (tree, *failing)
+        if failing and key not in start.suspects:
+            found = await spectrum(start.gate, tree, failing, issue=self.task.issue)
+            if found.reason:
+                self._note(f"no lines that only failing tests run: {found.reason}")
+            start.suspects[key] = told(found)
+        return start.suspects.get(key, "")
 
     def _proven_tests(self, rejections: Sequence[Rejection]) -> dict[str, str]:
         """Texts of the test files of the last rejected patch whose own test the gate has seen fail on the base."""
@@ -434,17 +469,3 @@ def _not_red(named: Sequence[str], baseline: Mapping[str, str]) -> str | None:
                 f"; the nearest is {near[0]}" if near else ""
             )
     return None
-
-
-def _unsolved(rejections: Sequence[Rejection]) -> RunEnding:
-    """The status of a run whose attempts are spent, by what happened in all of them."""
-    how = {rejection.how for rejection in rejections if rejection.verdict is None}
-    if len(how) == 1 and all(rejection.verdict is None for rejection in rejections):
-        last = rejections[-1]
-        if how == {"sandbox_died"}:
-            return RunEnding("environment", error=f"the sandbox died in every attempt: {last.detail}")
-        if how <= {"turns", "minutes", "context"}:
-            return RunEnding("limit", error=last.detail)
-    if rejections[-1].how == "minutes":
-        return RunEnding("limit", error=rejections[-1].detail)
-    return RunEnding("rejected", error=rejections[-1].detail if rejections[-1].verdict is None else None)

@@ -100,7 +100,7 @@ async def spectrum(
         if not product:
             return Spectrum(reason="the product has no Python code")
         seen = await _observe(runner, tree, failing, passing, sorted(product), seconds)
-    except (AgentError, laboratory.LabError, BadReport) as error:
+    except (AgentError, laboratory.LabError, BadReport, OSError) as error:
         return Spectrum(reason=f"the tests could not be observed: {error}")
     red = [entry for entry in seen.failing.values() if not entry.ok]
     if not red and not seen.hanging:
@@ -159,7 +159,7 @@ async def _observe(
     seconds: float,
 ) -> Observation:
     """Raises EnvironmentFault, LabError, BadReport."""
-    known = localise.near_first([test for test in passing if test not in failing], failing)
+    known = localise.near_first(passing, failing)
     job = {
         "mode": "observe",
         "wanted": list(failing),

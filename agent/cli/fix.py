@@ -55,8 +55,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--model",
         action="append",
         metavar="SPEC",
-        help="provider/model; repeated: the next one is tried after a rejection (default: by the keys that are "
-        "set, else local/repair, which needs none)",
+        help="provider/model; repeated: a ladder, cheapest first, the next one is asked after a rejection (default: by "
+        "the keys that are set, else local/repair, which needs none)",
     )
     p.add_argument(
         "--thinking",
@@ -64,6 +64,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="off, minimal, low, medium, high or max, for models that name no level of their own (NAME:LEVEL)",
     )
     p.add_argument("--attempts", type=int, metavar="N", help="attempts from a clean state (default: 3)")
+    p.add_argument(
+        "--best-of",
+        type=int,
+        metavar="N",
+        help="make each attempt N times side by side; the first patch that the gate accepts ends the others",
+    )
     p.add_argument("--turns", type=int, metavar="N", help="model replies in one attempt (default: 60)")
     p.add_argument("--minutes", type=float, metavar="N", help="wall time of all attempts (default: 30)")
     p.add_argument(
@@ -147,6 +153,7 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
         "models": tuple(args.model) if args.model else None,
         "thinking": args.thinking,
         "attempts": args.attempts,
+        "best_of": args.best_of,
         "turns": args.turns,
         "minutes": args.minutes,
     }
@@ -181,7 +188,12 @@ def _started(run: Run, repository: Repository, tests: str) -> None:
     from agent.events import Note, RunStarted
 
     task, settings = run.task, run.settings
-    limits = {"attempts": settings.attempts, "turns": settings.turns, "minutes": settings.minutes}
+    limits = {
+        "attempts": settings.attempts,
+        "best_of": settings.best_of,
+        "turns": settings.turns,
+        "minutes": settings.minutes,
+    }
     run.log.append(
         RunStarted(
             run.run_id,

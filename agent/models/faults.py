@@ -31,6 +31,12 @@ TRANSIENT: frozenset[Kind] = frozenset(
 )
 """Faults that another try may not meet. `overflow` and `filtered` become replies; the rest end the attempt."""
 
+PROVIDER_DOWN: frozenset[Kind] = frozenset(
+    {"overloaded", "server", "timeout", "connection", "authentication"}
+)
+"""Of faults that stay, those that the provider's other models would meet too: it is down, or refuses the key. A limit
+of rate or quota may be one model's own, and a 403 is mostly one model that the key may not use."""
+
 _BY_STATUS: Mapping[int, Kind] = {
     400: "bad_request",
     401: "authentication",

@@ -18,7 +18,7 @@ import anyio.to_thread
 
 from agent.errors import ModelError
 from agent.models.catalogue import ModelInfo
-from agent.models.faults import TRANSIENT, Fault
+from agent.models.faults import PROVIDER_DOWN, TRANSIENT, Fault
 from agent.types import Message, Reply, Stop, ToolCall, ToolSpec, Usage
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class ProviderModel:
                 return Reply(
                     str(fault), (), Usage(), Decimal(0), fault.kind
                 )  # the failed try was told already
-            raise ModelError(f"{self.spec}: {fault}") from fault
+            raise ModelError(f"{self.spec}: {fault}", provider_down=fault.kind in PROVIDER_DOWN) from fault
         cost = self._cost(seen)
         first = seen.first_token_seconds
         if answer.stop in ("refusal", "filtered"):

@@ -96,12 +96,14 @@ def call(name: str, **arguments: object) -> dict[str, object]:
 def script(folder: Path, *attempts: list[list[dict[str, object]]]) -> str:
     """A scripted model: for each attempt a list of replies, for each reply a list of tool calls.
 
-    Before the first one it sees the failure and states the root cause, if it does not do so itself.
+    It sees the failure and states the root cause before the first one, and runs something before it submits, if it
+    does not do so itself.
     """
     lines = []
     for number, (first, *replies) in enumerate(attempts, 1):
         understood = any(one["name"] == "root_cause" for reply in [first, *replies] for one in reply)
         replies = [[*([] if understood else UNDERSTOOD), *first], *replies]
+        replies[-1] = [*([] if understood else [call("shell", command=SEE)]), *replies[-1]]
         if number > 1:
             lines.append(json.dumps({"attempt": number}))
         lines += [json.dumps({"text": "so", "tool_calls": calls}) for calls in replies]

@@ -39,7 +39,7 @@ def test_a_fix_is_accepted_and_the_repository_is_left_alone(tmp_path):
     assert all(check["passed"] for check in attempt["verdict"]["checks"])
     assert {"applies", "red", "green", "pass_to_pass"} <= {c["name"] for c in attempt["verdict"]["checks"]}
     assert attempt["root_cause"].startswith("calc.py:5")
-    assert (attempt["turns"], result["tool_calls"]["total"], result["cost_usd"]) == (3, 6, 0)
+    assert (attempt["turns"], result["tool_calls"]["total"], result["cost_usd"]) == (3, 7, 0)
     git(repo, "stash", "-q")
     git(repo, "apply", str(tmp_path / "out.diff"))
     assert "return high" in (repo / "calc.py").read_text()

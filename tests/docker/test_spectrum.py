@@ -79,9 +79,9 @@ def test_files_and_parametrised_tests_may_be_named_and_passing_ones_chosen(tmp_p
         "def test_up_to_3(value):\n    assert clamp(value, 1, 3) == min(value, 3)\n"
     )
     files = {"tests/test_more.py": more}
-    below = "tests/test_calc.py::test_below"
+    passing = ("tests/test_calc.py::test_below", "tests/test_more.py::test_up_to_3[2]")
     names = ["tests/test_more.py::test_up_to_3", "tests/test_more.py"]
-    for found in observed(tmp_path, *(([name], files) for name in names), passing=(below,)):
+    for found in observed(tmp_path, *(([name], files) for name in names), passing=passing):
         # Of the three one passes: its lines are no failing test's.
         assert (found.failing, found.passing) == (2, 2)
         counts = {s.line: (s.failing, s.passing) for s in found.suspects}

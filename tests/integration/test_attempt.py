@@ -14,7 +14,7 @@ from mcp import Client, StdioServerParameters
 
 from agent.attempt import Attempt, Ending
 from agent.conversation import messages
-from agent.events import EventLog, HypothesisStated, ToolReturned, UserSaid
+from agent.events import DriftSeen, EventLog, HypothesisStated, ToolReturned, UserSaid
 from agent.models.provider import INVALID_JSON
 from agent.models.registry import open_model
 from agent.toolbox import PROTOCOL, Toolbox
@@ -186,3 +186,51 @@ def test_a_conversation_that_outgrew_its_window_begins_anew_with_the_facts(tmp_p
     (facts, _, _) = messages(log.events, 1)
     assert facts.text.startswith("Mend it.")
     assert "there is no second file" in facts.text and "+two" in facts.text
+
+
+READ = {"name": "read_file", "arguments": {"path": "a.txt"}}
+
+
+def told(log: EventLog) -> list[str]:
+    return [event.text for event in log.events if isinstance(event, UserSaid)]
+
+
+def test_drift_is_told_and_edits_wait_for_the_cause_to_be_stated_anew(tmp_path: Path) -> None:
+    again = {"name": "write_file", "arguments": {"path": "c.txt", "content": "three\n"}}
+    ending, log = work(
+        tmp_path,
+        {"tool_calls": [RUN, STATE, EDIT]},
+        *[{"tool_calls": [READ]}] * 3,
+        {"tool_calls": [again]},
+        {"tool_calls": [STATE, again]},
+        {"tool_calls": [RUN, SUBMIT]},
+    )
+    (seen,) = (event for event in log.events if isinstance(event, DriftSeen))
+    assert (seen.kind, seen.turn) == ("repeated_calls", 4)
+    assert seen.text in told(log)[-1] and "call `root_cause` again" in told(log)[-1]
+    refused, stated, taken = [event for event in results(log) if event.turn in (5, 6)]
+    assert refused.is_error and not stated.is_error and not taken.is_error
+    assert ending.how == "submitted"
+
+
+def test_further_drift_ends_the_attempt_with_what_was_changed(tmp_path: Path) -> None:
+    other = {"name": "find_files", "arguments": {"pattern": "*.txt"}}
+    ending, _ = work(
+        tmp_path,
+        {"tool_calls": [RUN, STATE, EDIT]},
+        *[{"tool_calls": [READ]}] * 3,
+        *[{"tool_calls": [other]}] * 4,
+    )
+    assert ending.how == "drift" and "find_files" in ending.detail
+    assert ending.patch is not None and b"+two" in ending.patch
+    assert ending.turns == 7
+
+
+def test_a_submission_that_nothing_was_run_for_is_questioned_once(tmp_path: Path) -> None:
+    code = {"name": "write_file", "arguments": {"path": "b.py", "content": "two = 2\n"}}
+    ending, log = work(
+        tmp_path, {"tool_calls": [RUN, STATE, code, SUBMIT]}, {"tool_calls": [READ]}, {"tool_calls": [SUBMIT]}
+    )
+    first, second = (event for event in results(log) if event.name == "submit")
+    assert first.is_error and "nothing was run since" in first.text and "submit again" in first.text
+    assert not second.is_error and ending.how == "submitted"

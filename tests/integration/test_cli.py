@@ -60,6 +60,7 @@ def test_faults_of_the_command_line_are_named_with_their_mend(folder):
     assert "nowhere" in fix_refused(folder, "--base", "nowhere")
     assert "-rf" in fix_refused(folder, "--base=-rf")
     assert "attempts must be a number above 0" in fix_refused(folder, "--attempts", "0")
+    assert "models.best_of must be from 1 to 16" in fix_refused(folder, "--best-of", "0")
     assert "more than once" in fix_refused(folder, "--test", "go test ./a && go test ./b")
     assert "--output" in fix_refused(folder, "--output", "no/such/folder/x.diff")
     (folder / "fifo.diff").symlink_to("fifo")

@@ -264,3 +264,17 @@ def test_text_is_cut_by_columns() -> None:
     assert cut("日本語", 5) == "日本…"
     assert cut("日本語", 4) == "日…"
     assert clean("a\tb\x1b[1mc\x1b(Bd") == "a bcd"
+
+
+def test_lines_of_attempts_side_by_side_tell_whose_they_are() -> None:
+    def shown(best_of: int) -> str:
+        stream = io.StringIO()
+        limits = {"best_of": best_of}
+        started = events.RunStarted("r", "-", "bug", "/repo", "0" * 40, ["scripted/x"], "pytest", [], limits)
+        with open_view(stream) as view:
+            for event in (started, events.ToolStarted(12, 1, "c", "shell", "ls"), events.Note("so")):
+                view.show(events.encode(event))
+        return stream.getvalue()
+
+    assert shown(2).splitlines()[1:] == ["#12   > shell ls", "  so"]
+    assert shown(1).splitlines()[1:] == ["  > shell ls", "  so"]

@@ -103,8 +103,8 @@ def observe(items: Dict[str, Any], job: Dict[str, Any], run_items: Callable[...,
     product = Product(job["root"], job.get("product"))
     chosen = {one: None for name in job["wanted"] for one in _meant(name, items)}
     wanted = [items[one] for one in chosen]
-    named = job["known"] if job["known"] is not None else [one for one in items if one not in chosen]
-    known = [items[one] for one in named if one in items]
+    named = items if job["known"] is None else job["known"]
+    known = [items[one] for one in named if one in items and one not in chosen]
     end = time.monotonic() + job["seconds"]
     result: Dict[str, Any] = {
         "python": list(sys.version_info[:3]),
