@@ -253,7 +253,7 @@ HONEST: dict[str, Sequence[Reply]] = {
         [edit("int(part or 0) + 0\n", 'int(part.ljust(2, "0"))\n'), SUITE],
         [SUBMIT],
     ],
-    "repaired_without_a_key": [],
+    "searched_without_a_key": [],
 }
 
 
