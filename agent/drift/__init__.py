@@ -95,7 +95,8 @@ class Drift:
     def _returned(self, call: ToolCall, event: ToolReturned) -> list[Sign]:
         found: list[tuple[Kind, str | None]] = []
         edit = edit_of(event, call)
-        if edit is not None or (event.name == "undo" and not event.is_error):
+        undone = event.name == "undo" and not event.is_error
+        if edit is not None or undone:
             self._repeated.changed()
         run = run_of(event, call, self._test_command, self._excused)
         if edit is not None:
@@ -106,9 +107,9 @@ class Drift:
             found.append(("undone_edits", self._undone.ran(run)))
             found.append(("more_failures", self._growth.ran(run, self._changes)))
             self._same_lines.ran(run)
-        elif edit is not None or event.name in ("shell", "undo"):  # a command may have changed files
+        elif edit is not None or undone or event.name == "shell":  # a command may have changed files
             self._changes += 1
-        if may_have_tried(event, call) or event.name == "undo":
+        if may_have_tried(event, call) or undone:  # what it goes back to was tried
             self._untried = None
         elif edit is not None and not edit.is_prose:
             self._untried = edit

@@ -301,6 +301,17 @@ def test_an_edit_of_many_places_names_no_lines() -> None:
     assert kinds(*([one, RED] for one in many)) == []
 
 
+def test_an_edit_of_very_many_lines_is_not_compared_line_by_line() -> None:
+    long = "".join(f"\nw = {n}" for n in range(1000))
+    tries = [edited(f"v = {n}{long}", f"v = {n + 1}{long}", str(n), str(n + 1)) for n in range(3)]
+    assert kinds(*([one, RED] for one in tries)) == []
+
+
+def test_an_edit_that_tells_no_digests_is_one_all_the_same() -> None:
+    name, arguments, text, _ = EDIT
+    assert kinds([(name, arguments, text, {"path": "a.py"})], [SUBMIT]) == [(2, "untested_claim")]
+
+
 def test_what_fails_on_the_base_anyway_is_no_failure() -> None:
     back = edited("b", "a", "B", "A")
     anyway, twice = ran(t="failed"), [[EDIT], [back], [EDIT]]
@@ -323,6 +334,10 @@ def test_a_text_that_fails_otherwise_than_before_says_something_new() -> None:
 def test_undo_takes_edits_back_to_what_was_tried() -> None:
     assert kinds([RED], [EDIT], [UNDO], [("submit", {"summary": ""}, "", None)]) == []
     assert kinds([LOOK], [LOOK], [UNDO], [LOOK], [UNDO], [LOOK]) == []
+    events = turn(1, EDIT) + [
+        replace(event, is_error=True) if isinstance(event, ToolReturned) else event for event in turn(2, UNDO)
+    ]
+    assert [sign.kind for sign in signs([*events, *turn(3, SUBMIT)], 1)] == ["untested_claim"]
 
 
 def test_writing_the_same_text_again_is_a_repeat_and_no_edit() -> None:
