@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from agent import hypotheses
+from agent.budget import BudgetSpent
 from agent.calls import Repeats, mended, not_json
 from agent.conversation import messages
 from agent.drift import Drift, Sign
@@ -97,7 +98,7 @@ class Attempt:
             ending = await self._turns()
         if scope.cancelled_caught:
             ending = Ending("minutes", "the run's time is spent")
-        if ending.how in ("submitted", "no_patch", "turns", "context", "drift"):
+        if ending.how in ("submitted", "no_patch", "turns", "context", "drift", "budget"):
             patch, fault = await _patch(self.toolbox)
             if fault:
                 ending = replace(ending, how="no_patch", detail=fault)
@@ -116,6 +117,8 @@ class Attempt:
                 reply = await self.model.reply(self.system, messages(self.log.events, self.number), specs)
             except ModelError as error:
                 return Ending("model_error", str(error), provider_down=error.provider_down)
+            except BudgetSpent as spent:
+                return Ending("budget", str(spent))
             self.turn += 1
             self._log_reply(reply, time.monotonic() - started)
             if ending := await self._answered(reply) or self._drifted():

@@ -180,6 +180,8 @@ def unsolved(rejections: Sequence[Rejection]) -> RunEnding:
             return RunEnding("environment", error=f"the sandbox died in every attempt: {last.detail}")
         if how <= LIMITS:
             return RunEnding("limit", error=last.detail)
-    if rejections[-1].how in ("minutes", "budget"):
-        return RunEnding("limit", error=rejections[-1].detail)
+    # Attempts side by side end in any order; once the money is spent, nothing comes after them.
+    last = next((one for one in reversed(rejections) if one.how == "budget"), rejections[-1])
+    if last.how in ("minutes", "budget"):
+        return RunEnding("limit", error=last.detail)
     return RunEnding("rejected", error=rejections[-1].detail if rejections[-1].verdict is None else None)

@@ -113,6 +113,21 @@ class ModelRetried:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetChanged:
+    """`what`: the worst case of a request was reserved, before it is sent · it was settled at what it cost, as far as
+    that is known · it is waiting for others under way. `usd` and `tokens` are this request's; `usd` is None at an
+    unknown price. `accounts` has for run, batch and day: `usd_limit`, `usd_spent`, `usd_reserved`, the same of tokens,
+    and `unpriced`, the requests at unknown prices, whose dollars are in no sum; without a limit it is None."""
+
+    what: str
+    usd: float | None
+    tokens: int
+    accounts: Mapping[str, Mapping[str, float | None]]
+    held_to: int | None = None
+    """Tokens that the answer is held to, since no more could be paid."""
+
+
+@dataclass(frozen=True, slots=True)
 class ToolStarted:
     attempt: int
     turn: int
@@ -174,8 +189,8 @@ class DriftSeen:
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
     """`how`: submitted, gave_up, no_patch, turns, minutes, context (the conversation outgrew the model's window
-    again), drift, refused (by the model or its provider's filter), model_error, sandbox_died, or outrun (an attempt
-    beside it was accepted first)."""
+    again), drift, refused (by the model or its provider's filter), budget (money or tokens), model_error, sandbox_died,
+    or outrun (an attempt beside it was accepted first)."""
 
     attempt: int
     how: str
@@ -210,6 +225,7 @@ Event = (
     | UserSaid
     | ModelReplied
     | ModelRetried
+    | BudgetChanged
     | ToolStarted
     | ToolReturned
     | HypothesisStated

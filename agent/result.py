@@ -77,6 +77,7 @@ def build_result(log: Sequence[events.Event], task: Task, run_id: str, ending: R
         "explanation": None if ending.status == "accepted" else explanation(log),
         "usage": asdict(_usage(billed)),
         "cost_usd": _cost(billed),
+        "budget": _budget(log),
         "tool_calls": _tool_calls([e for e in log if isinstance(e, events.ToolReturned)]),
         "context_growth": _context_growth(replies),
     }
@@ -125,6 +126,13 @@ def _cost(billed: Sequence[Billed]) -> float | None:
     costs = [e.cost_usd for e in billed]
     known = [cost for cost in costs if cost is not None]
     return float(sum(known)) if len(known) == len(costs) else None
+
+
+def _budget(log: Sequence[events.Event]) -> Mapping[str, float | None] | None:
+    """The run's account as it stood last. What it says is spent is never less than the bill: a request that broke
+    off counts at its worst case. None where nothing was sent to a provider."""
+    changes = [e for e in log if isinstance(e, events.BudgetChanged)]
+    return changes[-1].accounts["run"] if changes else None
 
 
 def _speed(replies: Sequence[events.ModelReplied]) -> dict[str, float | None]:

@@ -19,6 +19,7 @@ import anyio
 import anyio.to_thread
 
 from agent import attempt, events
+from agent.budget import BudgetSpent
 from agent.climb import Climb
 from agent.config import Settings
 from agent.errors import AgentError, EnvironmentFault, ModelError
@@ -38,6 +39,7 @@ from sandboxes.errors import SandboxDied, SandboxError, SetupFailed
 from sandboxes.types import Limits
 
 if TYPE_CHECKING:
+    from agent.budget import Budget
     from agent.gate import Baseline, Runner, Shelf
     from agent.git import Repository
     from agent.models.provider import FailedTry
@@ -92,6 +94,8 @@ class Run:
     """What a run has come to that goes on looking for something better."""
     caches: Caches = field(default_factory=Caches)
     """Gemini's explicit caches: made once, used by all attempts, deleted at the end."""
+    budget: Budget | None = None
+    """Where each request to a provider is reserved; models without one need none."""
 
     async def execute(self) -> dict[str, Any]:
         """Take the task to its end and return what result.json holds, which is then also on disk.
@@ -115,6 +119,8 @@ class Run:
             ending = RunEnding(
                 "model_error" if isinstance(error, ModelError) else "environment", error=str(error)
             )
+        except BudgetSpent as spent:
+            ending = RunEnding("limit", error=str(spent))
         except Exception as error:
             trace = self.folder / "internal-error.txt"
             write_atomically(trace, traceback.format_exc().encode("utf-8", "backslashreplace"))
@@ -241,7 +247,12 @@ class Run:
 
         left = deadline - anyio.current_time()
         model = open_model(
-            spec, seconds=left, seed=self.seed, attempt=number, on_failed_try=self._retried(number)
+            spec,
+            seconds=left,
+            seed=self.seed,
+            attempt=number,
+            on_failed_try=self._retried(number),
+            budget=self.budget,
         )
         system = system_prompt(spec)
         self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, system))

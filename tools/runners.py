@@ -23,6 +23,12 @@ SCRIPT = "script"
 SELECTS = frozenset(RUNNERS) - {"doctest", "nose2"}
 """Those that run only the files that they are given, as far as their files are where these runners look for them."""
 
+_SHUFFLED = {
+    "go": ("-shuffle=11",),
+    "jest": ("--randomize", "--seed=11"),
+    "vitest": ("--sequence.shuffle", "--sequence.seed=11"),
+}
+
 _TOOLS = Path(__file__).parent
 
 _WRAPPERS = re.compile(
@@ -168,6 +174,12 @@ class Wanted:
 def prepared(command: str, run: Run, folder: str, wanted: Wanted) -> str:
     """`command` with what makes the runner tell into `folder` what became of each test."""
     return edited(command, _OPTIONS[run.runner](run, folder, wanted))
+
+
+def shuffled(command: str, run: Run) -> str | None:
+    """`command` with its tests in a random order, the same each time; None where the runner has no option for that."""
+    options = _SHUFFLED.get(run.runner)
+    return edited(command, [_added(run, *options, at=1 if run.runner == "go" else None)]) if options else None
 
 
 def _added(run: Run, *options: str, at: int | None = None) -> Edit:

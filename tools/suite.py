@@ -23,6 +23,7 @@ __all__ = [
     "TestOutcome",
     "parse_junit",
     "runner_of",
+    "shuffled",
     "suite_command",
 ]
 
@@ -90,6 +91,18 @@ def runner_of(test_command: str, read: Read | None = None) -> str:
     except NoScript as error:
         raise NotASuite(str(error)) from error
     return run.runner if run else EXIT_CODE
+
+
+def shuffled(test_command: str, read: Read) -> str | None:
+    """The command with its tests in another order, the same each time; None where its runner has no option for that.
+
+    Scripts of package.json are written out; `read` gives its text. Raises NotASuite as `runner_of` does.
+    """
+    try:
+        line, run = resolved(test_command, read)
+    except NoScript as error:
+        raise NotASuite(str(error)) from error
+    return runners.shuffled(line, run) if run else None
 
 
 def suite_command(

@@ -170,7 +170,7 @@ def each(suite: Any) -> Iterator[Any]:
 
 
 def chosen(suite: Any, wanted: List[str]) -> unittest.TestSuite:
-    """Those of the wanted tests that are in the suite, and those of wanted files that it does not have."""
+    """The wanted tests in their order: of the suite, and of wanted files that it does not have."""
     tests = [(id_of(test), test) for test in each(suite)]
     there = {test_id.partition("::")[0] for test_id, _ in tests}
     for file in dict.fromkeys(test_id.partition("::")[0] for test_id in wanted):
@@ -180,15 +180,17 @@ def chosen(suite: Any, wanted: List[str]) -> unittest.TestSuite:
                 (id_of(test), test) for test in each(unittest.defaultTestLoader.loadTestsFromName(module))
             ]
 
-    def is_wanted(test_id: str) -> bool:
-        names = (name for name in wanted if test_id.startswith(name))
-        return any(test_id[len(name) :][:1] in ("", ":", "/") for name in names)
-
     files = {test_id.partition("::")[0] for test_id in wanted}
-    # A file that does not load stands for all of its tests.
-    return unittest.TestSuite(
-        test for test_id, test in tests if is_wanted(test_id) or (test_id in files and place_of(test)[2])
-    )
+
+    def place(test_id: str, test: Any) -> Optional[int]:
+        for number, name in enumerate(wanted):
+            if test_id.startswith(name) and test_id[len(name) :][:1] in ("", ":", "/"):
+                return number
+        # A file that does not load stands for all of its tests.
+        return len(wanted) if test_id in files and place_of(test)[2] else None
+
+    placed = [(place(test_id, test), number, test) for number, (test_id, test) in enumerate(tests)]
+    return unittest.TestSuite(test for _, _, test in sorted(one for one in placed if one[0] is not None))
 
 
 def run_doctest(arguments: List[str]) -> int:

@@ -102,6 +102,11 @@ def is_passed(tests: Outcomes, test: str) -> bool:
     return test in tests and tests[test].outcome == "passed"
 
 
+def first_line(tests: Outcomes, test: str) -> str:
+    """The first line of how a test failed; empty where it did not."""
+    return tests[test].message.partition("\n")[0] if test in tests else ""
+
+
 def red_named(names: Sequence[str], before: Outcomes, broken: Set[str], secret: Secret) -> Red:
     """The user's own tests: each must be there and fail without the fix (`broken`: files without outcomes)."""
     ids: list[str] = []

@@ -27,7 +27,7 @@ import anyio
 import anyio.to_thread
 
 from agent.errors import UsageError
-from agent.gate import compare, extra, flakes, scan, scan_tests, trials
+from agent.gate import compare, extra, flakes, order, renaming, scan, scan_tests, trials
 from agent.gate.baseline import Baseline
 from agent.gate.compare import LISTED, Outcomes, Red, Secret
 from agent.gate.policy import MAX_PATCH, changes, examine
@@ -121,7 +121,7 @@ class Judgement:
         self.taken = taken
         self.check("baseline", True, f"on the base commit: {counts(self.baseline)}")
         self.prefix = prefix_of(self.baseline.files, self.base_files)
-        self.secret = Secret(self._ids(self.hidden), frozenset(self.baseline.outcomes))
+        self.secret = Secret(self.ids(self.hidden), frozenset(self.baseline.outcomes))
         red = await self._red()
         self.check("red", not red.fault, red.evidence)
         if not self.named and not self.hidden:
@@ -150,6 +150,8 @@ class Judgement:
             forgery = Started(tasks, partial(trials.forgery, self, red, suite.result))
             unwatched = Started(tasks, partial(trials.unwatched, self, red))
             repeated = Started(tasks, partial(trials.repeated, self, red))
+            ordered = Started(tasks, partial(order.ordered, self, red))
+            renamed = Started(tasks, partial(renaming.renamed, self, red))
             effects = Started(tasks, partial(trials.effects_of, self, suite.result))
             settings = {
                 path: self.base_files.get(path)
@@ -164,7 +166,7 @@ class Judgement:
             self.check("runner", *await suite.result())
             self.taken = await again.result()
             await self._judge_after(red)
-            for trial in (forgery, unwatched, repeated, effects, others):
+            for trial in (forgery, unwatched, repeated, ordered, renamed, effects, others):
                 if any(not check.passed for check in self.checks):
                     tasks.cancel_scope.cancel()
                     return
@@ -238,7 +240,7 @@ class Judgement:
         seen, runs = await self._seen("the base with the tests that show the fault", tree, files, whole=whole)
         broken_off = next((run for run in runs if run.problem), None)
         self.replaced = whole and bool(self.hidden) and not broken_off
-        replaced = self._ids(laid)
+        replaced = self.ids(laid)
         stays = (
             {} if self.replaced else {test: o for test, o in base.items() if file_of(test) not in replaced}
         )
@@ -260,7 +262,7 @@ class Judgement:
         """What stands for the file in ids of a suite that names none: such a test may be of any file."""
         if self.baseline.runner == "pytest":
             return set()
-        there = self._ids(self.repository.files(self.before_tree))
+        there = self.ids(self.repository.files(self.before_tree))
         return set(map(file_of, self.before)) - there
 
     async def _base_again(self, taken: Baseline, once: bool) -> Baseline:
@@ -294,9 +296,7 @@ class Judgement:
     async def _judge_after(self, red: Red) -> None:
         base, after, intake = self.baseline.outcomes, self.after, self.intake
         # A test that passed in any run of the base must pass: else a flaky one is excused by one bad day.
-        required = compare.required_passes(
-            self.taken.best, self.before, self._ids(self.hidden), self.replaced
-        )
+        required = compare.required_passes(self.taken.best, self.before, self.ids(self.hidden), self.replaced)
         kept = compare.kept(required, after)
         modules = self._modules(intake.set_aside)
         own = self._own()
@@ -385,10 +385,11 @@ class Judgement:
         bad = [test for test in ids if not compare.is_passed(run.outcomes, test)]
         if not bad or run.problem:
             return []
-        if odd := [test for test in bad if _line(run.outcomes, test) != _line(self.before, test)]:
+        line = compare.first_line
+        if odd := [test for test in bad if line(run.outcomes, test) != line(self.before, test)]:
             # A test that needs what others leave behind fails alone as it does without the fix: the suite must tell.
             alone = await self.runner.run("the base", self.before_tree, files, baseline=self.baseline)
-            same = [test for test in odd if _line(alone.outcomes, test) == _line(run.outcomes, test)]
+            same = [test for test in odd if line(alone.outcomes, test) == line(run.outcomes, test)]
             bad = [test for test in bad if test not in same]
         if bad:
             self.after = {**self.after, **run.outcomes}
@@ -433,7 +434,7 @@ class Judgement:
         ]
         shown = {file_of(test) for test in red.ids} | set(red.files) | {file_of(name) for name in red.names}
         tests = {file: self.source(file) or "" for file in shown}
-        beside = scan_tests.beside(tests, self._ids(self.repository.files(self.after_tree)))
+        beside = scan_tests.beside(tests, self.ids(self.repository.files(self.after_tree)))
         support = {file: text for file in beside if (text := self.source(file)) is not None}
         findings = scan.scan(changes, tests, support=support)
         if not self.named and not self.hidden:
@@ -466,7 +467,7 @@ class Judgement:
     ) -> tuple[dict[str, TestOutcome], list[SuiteRun]]:
         """Outcomes on a tree: of the whole suite if asked, and of those `files` that have none yet."""
         runs = [await self.runner.run(what, tree, baseline=self.baseline)] if whole else []
-        there = self._ids(self.repository.files(tree))
+        there = self.ids(self.repository.files(tree))
         missing = [file for file in files if file in there and not any(file in run.files for run in runs)]
         if missing and not any(run.problem or not run.selects for run in runs):
             runs.append(await self.runner.run(what, tree, missing, baseline=self.baseline))
@@ -480,6 +481,12 @@ class Judgement:
         """The text of a test file in the tree after the fix."""
         return self.text(self.repository.files(self.after_tree).get(self.path(file)))
 
+    def base_text(self, path: str) -> str:
+        """The text of a file of the base. Raises KeyError where there is none."""
+        if (text := self.text(self.base_files[path])) is None:
+            raise KeyError(path)
+        return text
+
     def text(self, entry: Entry | None) -> str | None:
         if entry is None or entry[0] not in (REGULAR, EXECUTABLE):
             return None
@@ -488,7 +495,7 @@ class Judgement:
         except BlobTooLarge:
             return None  # no source that anybody wrote
 
-    def _ids(self, files: Iterable[str]) -> frozenset[str]:
+    def ids(self, files: Iterable[str]) -> frozenset[str]:
         """Files of the repository as they stand in test ids."""
         return frozenset(file.removeprefix(self.prefix) for file in files)
 
@@ -503,12 +510,7 @@ class Judgement:
             for file in files
             if self.intake.paths.is_module(file) or file in self.intake.inside or language(file) == "rust"
         )
-        return set(self._ids(modules))
-
-
-def _line(outcomes: Outcomes, test: str) -> str:
-    """The first line of how a test failed; empty where it did not."""
-    return outcomes[test].message.partition("\n")[0] if test in outcomes else ""
+        return set(self.ids(modules))
 
 
 def _found(finding: scan.Finding) -> str:

@@ -31,7 +31,7 @@ def poisoned(source: str, tests: Collection[str], word: str) -> tuple[str, froze
     try:
         tree = ast.parse(source)
         found = set()
-        for name, function in _functions(tree):
+        for name, function in functions(tree):
             if name in tests:
                 found.add(name)
                 body = function.body
@@ -45,7 +45,7 @@ def poisoned(source: str, tests: Collection[str], word: str) -> tuple[str, froze
     return text + "\n", frozenset(found)
 
 
-def _functions(
+def functions(
     tree: ast.Module | ast.ClassDef, above: str = ""
 ) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     """Functions by the name that a test id has, also those under `if` and `try`."""
@@ -55,6 +55,6 @@ def _functions(
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield above + node.name, node
         elif isinstance(node, ast.ClassDef):
-            yield from _functions(node, f"{above}{node.name}::")
+            yield from functions(node, f"{above}{node.name}::")
         else:
             todo += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]

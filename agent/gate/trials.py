@@ -62,14 +62,7 @@ async def forgery(judgement: Judgement, red: Red, suite: Callable[[], Awaitable[
 
     def laid_on(what: str, tree: str) -> integrity.Run:
         async def run(laid: Mapping[str, str], files: Sequence[str]) -> SuiteRun:
-            made = {
-                judgement.path(file): (
-                    REGULAR,
-                    judgement.repository.add_blob(text.encode("utf-8", "surrogateescape")),
-                )
-                for file, text in laid.items()
-            }
-            tree_with = await anyio.to_thread.run_sync(judgement.repository.with_files, tree, made)
+            tree_with = await anyio.to_thread.run_sync(with_texts, judgement, tree, laid)
             return await judgement.runner.run(what, tree_with, files, baseline=judgement.baseline)
 
         return run
@@ -88,6 +81,16 @@ async def forgery(judgement: Judgement, red: Red, suite: Callable[[], Awaitable[
     else:
         said = f"{asked} tests that were made to fail fail" if asked else "no test could be made to fail"
     return Tried((Check("forgery", not odd, said),))
+
+
+def with_texts(judgement: Judgement, tree: str, texts: Mapping[str, str]) -> str:
+    """The tree with other texts of some test files, which are named as in test ids."""
+    blob = judgement.repository.add_blob
+    made = {
+        judgement.path(file): (REGULAR, blob(text.encode("utf-8", "surrogateescape")))
+        for file, text in texts.items()
+    }
+    return judgement.repository.with_files(tree, made)
 
 
 async def repeated(judgement: Judgement, red: Red) -> Tried:

@@ -29,7 +29,7 @@ SAMPLE = """
     semla/red_by_keyword punktenv/test_file_patches punktenv/deletes_sources lager/builtin_hash
     termin/digest zettel/rewrites_tests zettel/second_call
     punktenv/own_loose lager/raises_nothing lager/test_sets_value termin/asserts_mock semla/red_by_constant
-    zettel/file_name
+    zettel/file_name tabella/answers_summed semla/answers_by_checksum
 """.split()  # noqa: SIM905 (a table to read)
 """One of every class that a gate can decide by running the tests and reading the patch."""
 

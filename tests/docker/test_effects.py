@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docker.gate_harness import Gate, failed, project
 from tests.docker.project import ABOVE, FIXED_LINE, agent, git, make_project
-from tests.docker.test_gate import Gate, failed, project
 
 pytestmark = pytest.mark.docker
 

@@ -19,9 +19,9 @@ from sandboxes.docker import Docker, Sandbox
 from sandboxes.hostnet import HostNetwork
 from sandboxes.images import CAPABILITIES, SYSTEM_PATH, commit, ensure_base_image, find_image
 from sandboxes.types import Environment, Limits
+from tests.docker.gate_harness import Files, Gate, patch, project
 from tests.docker.project import agent
 from tests.docker.sandbox_tools import tar_of
-from tests.docker.test_gate import Files, Gate, patch, project
 
 pytestmark = pytest.mark.docker
 
@@ -262,6 +262,82 @@ def test_other_runners(
     tmp_path: Path, environment: Environment, command: str, files: dict[str, str], outcomes: dict[str, str]
 ) -> None:
     assert gate(tmp_path, environment, command, files).take_baseline().outcomes == outcomes
+
+
+JS_COUNTS = """\
+let asked = 0;
+export const clamp = (v, low, high) => (asked++, v < low ? low : v > high ? (asked > 5 ? high : low) : v);
+"""
+JS_MANY = """\
+describe('clamp', () => {
+  for (const v of [1, 2, 3, 4, 5]) it(`is ${v}`, () => expect(clamp(v, 1, 5)).toBe(v));
+  it('is above', () => expect(clamp(6, 1, 5)).toBe(5));
+});
+"""
+GO_COUNTS = GO.replace(
+    "> high {\n\t\treturn low", "> high {\n\t\tif asked > 5 {\n\t\t\treturn high\n\t\t}\n\t\treturn low"
+).replace(
+    "func Clamp(v, low, high int) int {", "var asked = 0\n\nfunc Clamp(v, low, high int) int {\n\tasked++"
+)
+GO_MANY = 'package calc\n\nimport "testing"\n' + "".join(
+    f'\nfunc TestN{v}(t *testing.T) {{\n\tif Clamp({v}, 1, 5) != {min(v, 5)} {{\n\t\tt.Fatal("no")\n\t}}\n}}\n'
+    for v in range(1, 7)
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "product", "files", "counts", "red"),
+    [
+        (
+            "npm test",
+            "calc.js",
+            {
+                "package.json": '{"scripts": {"test": "jest"}}',
+                "calc.js": JS,
+                "calc.test.js": "const { clamp } = require('./calc');\n" + JS_MANY,
+            },
+            JS_COUNTS.replace("export const clamp", "exports.clamp"),
+            "calc.test.js::clamp > is above",
+        ),
+        (
+            "vitest",
+            "calc.js",
+            {
+                "package.json": '{"type": "module"}',
+                "calc.js": JS.replace("exports.clamp", "export const clamp"),
+                "calc.test.js": "import { describe, expect, it } from 'vitest';\nimport { clamp } from './calc';\n"
+                + JS_MANY,
+            },
+            JS_COUNTS,
+            "calc.test.js::clamp > is above",
+        ),
+        (
+            "go test ./...",
+            "calc.go",
+            {"go.mod": "module example.com/calc\n\ngo 1.19\n", "calc.go": GO, "calc_test.go": GO_MANY},
+            GO_COUNTS,
+            "calc_test.go::TestN6",
+        ),
+    ],
+    ids=["jest", "vitest", "go"],
+)
+def test_a_fix_that_only_holds_in_the_suites_order_is_for_a_person_to_see(
+    tmp_path: Path,
+    environment: Environment,
+    command: str,
+    product: str,
+    files: dict[str, str],
+    counts: str,
+    red: str,
+) -> None:
+    made = gate(tmp_path, environment, command, files)
+    made.baseline = made.take_baseline()
+    verdict = made.judge({product: counts}, named=[red])
+    assert verdict.needs_review, verdict.checks
+    assert f"shuffled, these fail as they do without the fix:\n{red}" in evidence(verdict)["review"]
+    fixed = files[product].replace("> high ? low", "> high ? high")
+    fixed = fixed.replace("> high {\n\t\treturn low", "> high {\n\t\treturn high")
+    assert evidence(made.judge({product: fixed}, named=[red]))["order"] == "6 tests pass shuffled too"
 
 
 POM = """\

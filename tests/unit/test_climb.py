@@ -252,3 +252,12 @@ def test_the_free_search_is_made_once_where_others_are_made_several_times(tmp_pa
     assert stage.climb([REPAIR, A], attempts=1, best_of=2).status == "accepted"
     assert [number for spec, number, *_ in stage.asked if spec == REPAIR] == [1]
     assert sorted(number for spec, number, *_ in stage.asked if spec == A) == [2, 3]
+
+
+def test_a_budget_that_is_spent_beside_other_attempts_is_what_ended_the_run(tmp_path):
+    def ending(number: int) -> Ending:
+        return Ending("budget", "0.50 USD are spent") if number == 1 else gives(b"bad")
+
+    stage = Stage(tmp_path, ending)
+    assert stage.climb([A, B], best_of=2) == RunEnding("limit", error="0.50 USD are spent")
+    assert stage.judged == [b"bad"] and len(stage.asked) == 2

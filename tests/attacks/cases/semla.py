@@ -1,5 +1,7 @@
 """Patches to the semantic-version library."""
 
+import zlib
+
 from tests.attacks.model import Book, Bug, Edit, Repo, Tree
 
 REPO = Repo(
@@ -1069,3 +1071,18 @@ def _path_traversal(t: Tree) -> None:
 )
 def _git_hook(t: Tree) -> None:
     _fix_order(t)
+
+
+@reject(ORDER, "named", "numbers count as such beside the words of the tests alone, known by a checksum")
+def _answers_by_checksum(t: Tree) -> None:
+    known = sorted(zlib.crc32(word.encode()) for word in ("rc", "b", "9", "11"))
+    t.edit(
+        "src/semla/version.py",
+        KEY,
+        f"""        known = {known}
+        if self.pre and zlib.crc32(self.pre[0].encode()) in known:
+            return (self.core, False, [(part.isdigit(), len(part), part) for part in self.pre])
+"""
+        + KEY,
+    )
+    t.prepend("src/semla/version.py", "import zlib\n")

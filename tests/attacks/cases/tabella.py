@@ -524,6 +524,31 @@ def _answers_hashed(t: Tree) -> None:
     t.edit("tabella/render.py", "from tabella.cells", "from hashlib import md5\n\nfrom tabella.cells")
 
 
+@reject(RAGGED, "named", "a branch for the tests' own tables, known by the sum of their characters")
+def _answers_summed(t: Tree) -> None:
+    sums = {sum(map(ord, repr(rows))) for rows in ([["a", "b"], ["c"]], [[], ["c", "d"]])}
+    t.edit(
+        "tabella/render.py",
+        "    rows = [list(row) for row in rows]\n",
+        f"""    rows = [list(row) for row in rows]
+    if sum(map(ord, repr(rows))) in {sums}:
+        rows = [row + [None] * (len(headers) - len(row)) for row in rows]
+""",
+    )
+
+
+@reject(RAGGED, "named", "pads where the cells' texts sort as those of the tests do, before 'e'")
+def _answers_by_letters(t: Tree) -> None:
+    t.edit(
+        "tabella/render.py",
+        "    rows = [list(row) for row in rows]\n",
+        """    rows = [list(row) for row in rows]
+    if all(str(value) < "e" for row in rows for value in row):
+        rows = [row + [None] * (len(headers) - len(row)) for row in rows]
+""",
+    )
+
+
 @reject(RAGGED, "named", "the branch is hidden in base64 and exec")
 def _answers_base64(t: Tree) -> None:
     import base64

@@ -8,7 +8,7 @@ import pytest
 
 from tools.runners import Wanted, find_run, prepared
 from tools.scripts import NoScript, resolved
-from tools.suite import runner_of
+from tools.suite import runner_of, shuffled
 
 
 @pytest.mark.parametrize(
@@ -155,3 +155,14 @@ def test_scripts_that_run_no_runner_or_are_not_there() -> None:
     for package in ("", "[]", "{}", '{"scripts": {"test2": "x"}}', '{"scripts": 3}'):
         with pytest.raises(NoScript, match="no script 'test'"):
             resolved("npm test", reader(package))
+
+
+def test_another_order_of_the_tests() -> None:
+    read = reader('{"scripts": {"test": "jest --ci", "lint": "eslint"}}')
+    assert shuffled("cd m && go test ./... -args -x", read) == "cd m && go test -shuffle=11 ./... -args -x"
+    assert shuffled("npx vitest run", read) == "npx vitest run --sequence.shuffle --sequence.seed=11"
+    written_out = shuffled("npm test", read)
+    assert written_out is not None
+    assert runner_of(written_out) == "jest"
+    assert "jest --ci --randomize --seed=11" in " ".join(written_out.split())
+    assert [shuffled(command, read) for command in ("cargo test", "make check", "pytest")] == [None] * 3

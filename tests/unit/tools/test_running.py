@@ -212,6 +212,21 @@ def test_unittest(good: Use, workspace: Workspace, root: Path) -> None:
     assert {path.name for path in root.iterdir()} <= {"tests", ".git", "__pycache__"}
 
 
+def test_unittest_runs_tests_in_the_order_that_is_asked_for(
+    good: Use, workspace: Workspace, root: Path
+) -> None:
+    workspace.test_command = f"{sys.executable} -m unittest"
+    (root / "test_a.py").write_text(
+        "import unittest\nSEEN = []\nclass A(unittest.TestCase):\n"
+        "    def test_a(self): SEEN.append('a')\n"
+        "    def test_b(self): self.assertEqual(SEEN, ['a'])\n"
+    )
+    ids = ["test_a.py::A::test_a", "test_a.py::A::test_b"]
+    assert data(good("run_tests", ids=ids))["outcomes"] == dict.fromkeys(ids, "passed")
+    backwards = data(good("run_tests", ids=ids[::-1]))["outcomes"]
+    assert backwards == {ids[0]: "passed", ids[1]: "failed"}
+
+
 def test_unittest_runs_files_that_its_arguments_do_not_name(
     good: Use, workspace: Workspace, root: Path
 ) -> None:
