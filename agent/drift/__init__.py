@@ -13,7 +13,15 @@ from typing import Literal
 
 from agent.drift.detectors import MoreFailures, RepeatedCalls, SameLines, UndoneEdits
 from agent.drift.facts import Edit, edit_of, may_have_tried, quoted, run_of
-from agent.events import BaselineTaken, Event, ModelReplied, RunStarted, ToolReturned, ToolStarted
+from agent.events import (
+    BaselineTaken,
+    ContextRenewed,
+    Event,
+    ModelReplied,
+    RunStarted,
+    ToolReturned,
+    ToolStarted,
+)
 from agent.types import ToolCall
 
 Kind = Literal["repeated_calls", "undone_edits", "more_failures", "same_lines", "untested_claim"]
@@ -68,6 +76,8 @@ class Drift:
                 if call is not None:
                     self._calls.remove(call)
                     return self._returned(call, event)
+            case ContextRenewed(attempt=self._attempt):
+                self._repeated.changed()  # what was seen before is forgotten, and may be looked at again
             case _:
                 pass
         return []
@@ -85,7 +95,8 @@ class Drift:
     def _returned(self, call: ToolCall, event: ToolReturned) -> list[Sign]:
         found: list[tuple[Kind, str | None]] = []
         edit = edit_of(event, call)
-        if edit is not None or (event.name == "undo" and not event.is_error):
+        undone = event.name == "undo" and not event.is_error
+        if edit is not None or undone:
             self._repeated.changed()
         run = run_of(event, call, self._test_command, self._excused)
         if edit is not None:
@@ -96,9 +107,9 @@ class Drift:
             found.append(("undone_edits", self._undone.ran(run)))
             found.append(("more_failures", self._growth.ran(run, self._changes)))
             self._same_lines.ran(run)
-        elif edit is not None or event.name in ("shell", "undo"):  # a command may have changed files
+        elif edit is not None or undone or event.name == "shell":  # a command may have changed files
             self._changes += 1
-        if may_have_tried(event, call) or event.name == "undo":
+        if may_have_tried(event, call) or undone:  # what it goes back to was tried
             self._untried = None
         elif edit is not None and not edit.is_prose:
             self._untried = edit

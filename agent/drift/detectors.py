@@ -45,6 +45,7 @@ class RepeatedCalls:
     """Calls since the last that brought something new."""
 
     def changed(self) -> None:
+        """From here on everything is worth another look."""
         self._seen.clear()
         self._again.clear()
 
@@ -198,8 +199,9 @@ class _Tries:
 class SameLines:
     """A line of the product that is edited again and again, while a test fails after each edit.
 
-    Edits without a failing run between are one try. A run that fails fewer tests than any before is progress, and all
-    counts from there. Tests are not looked at (a new one shall fail), nor lines that only show values.
+    That is one edit on top of the other: a try that was taken back counts no more. Edits without a failing run between
+    are one try. A run that fails fewer tests than any before is progress, and all counts from there. Tests are not
+    looked at (a new one shall fail), nor lines that only show values.
     """
 
     _lines: dict[str, dict[int, _Tries]] = field(default_factory=dict)
@@ -220,7 +222,7 @@ class SameLines:
             self._fewest[run.key] = count if fewest is None else min(count, fewest)
 
     def edited(self, edit: Edit, back: bool) -> str | None:
-        """`back`: it takes a try away and is none itself."""
+        """`back`: the edit takes a try away, and is none itself."""
         known = self._texts.get(edit.path) == edit.before
         self._texts[edit.path] = edit.after
         lines = self._lines.pop(edit.path, {}) if known else {}
@@ -237,9 +239,9 @@ class SameLines:
                 moved |= {n: tries for n, tries in zip(after, before, strict=True) if tries}
                 continue
             most = max(filter(None, before), key=lambda tries: len(tries.turns), default=None)
-            if not (back or all(map(_SHOWS.search, (*edit.old[old:old_end], *edit.new[new:new_end])))):
+            if not all(map(_SHOWS.search, (*edit.old[old:old_end], *edit.new[new:new_end]))):
                 most = self._tried(most, edit.turn)
-            if most:
+            if most and not back:
                 moved |= dict.fromkeys(after, most)
                 if len(most.turns) >= TRIES:
                     many |= dict.fromkeys(after, most)

@@ -14,6 +14,8 @@ from agent.text import printable
 from agent.types import ToolCall
 
 FAILING = ("failed", "error")
+MAX_LINES = 1000
+"""Of one edit; comparing longer texts line by line takes seconds."""
 
 _RUNS_TESTS = re.compile(
     r"\b(pytest|py\.test|unittest|doctest|nose2|nosetests|tox|go test|cargo test|jest|vitest|mocha|node --test|ctest"
@@ -26,7 +28,7 @@ _FAILED_EXITS = (1, 2, 101)
 """pytest's failed and broken off, cargo's 101. Others, such as 127, say that no test ran."""
 _NO_RUN = re.compile(
     r"\s*(cat|ls|grep|rg|head|tail|sed|awk|find|wc|git|diff|cd|echo|printf|pwd|nl|less|tree|file|stat|which|sort|uniq"
-    r"|cut|tr|rm|mv|cp|mkdir|touch|true|export|sleep|patch|tee)\b|\s*$"
+    r"|cut|tr|rm|mv|cp|mkdir|touch|true|export|sleep|patch|tee)\b|\s*$|.*\binstall\b"
 )
 _TEST_FILE = re.compile(r"(^|/)(tests?|__tests__|spec)/|(^|/)(test_|conftest)|[._-](test|tests|spec)\.\w+$")
 _PROSE = re.compile(r"\.(md|rst|txt|adoc)$|(^|/)(LICENSE|CHANGELOG|CHANGES|AUTHORS)$", re.I)
@@ -42,7 +44,7 @@ class Edit:
     """Digest of the text before, None where there was no file."""
     after: str
     line: int
-    """Where `old` begins; 0 where the lines are not known: the whole file was written, or several places."""
+    """Where `old` begins; 0 where the lines are not known: of a whole file, of several places, of too many lines."""
     old: Sequence[str] = ()
     new: Sequence[str] = ()
 
@@ -75,20 +77,21 @@ def edit_of(event: ToolReturned, call: ToolCall) -> Edit | None:
     if event.is_error or event.name not in ("edit_file", "write_file") or not isinstance(path, str):
         return None
     after = data.get("after")
-    if path.startswith("/") or before == after:  # a scratch file, or the same text again
+    if path.startswith("/") or (after and before == after):  # a scratch file, or the same text again
         return None
-    line, old, new = data.get("line"), call.arguments.get("old"), call.arguments.get("new")
-    known = event.name == "edit_file" and data.get("replacements") == 1
-    place = line if known and isinstance(line, int) and isinstance(old, str) and isinstance(new, str) else 0
+    texts = call.arguments.get("old"), call.arguments.get("new")
+    line = data.get("line") if event.name == "edit_file" and data.get("replacements") == 1 else None
+    old, new = (text.split("\n") if isinstance(text, str) else [] for text in texts)
+    known = isinstance(line, int) and 0 < len(old) <= MAX_LINES and 0 < len(new) <= MAX_LINES
     return Edit(
         event.turn,
         path,
         None if before is None else str(before),
         # Without a digest it is a text that no other is equal to.
         str(after or f"{event.turn} {event.call_id}"),
-        place,
-        str(old).split("\n") if place else (),
-        str(new).split("\n") if place else (),
+        int(line or 0) if known else 0,
+        old if known else (),
+        new if known else (),
     )
 
 
@@ -103,9 +106,10 @@ def run_of(event: ToolReturned, call: ToolCall, test_command: str, excused: Coll
     else:
         command = call.arguments.get("command")
         exit_code = data.get("exit_code")
-        if event.name != "shell" or not isinstance(command, str) or event.is_error:
+        if event.name != "shell" or not isinstance(command, str):
             return None
-        is_test = _RUNS_TESTS.search(command) or (test_command and test_command in command)
+        is_test = any(_RUNS_TESTS.search(part) for part in _tries_of(command))
+        is_test = is_test or bool(test_command and test_command in command)
         # What an exit code says of tests that fail anyway can't be told apart.
         if not is_test or excused:
             return None
@@ -127,8 +131,12 @@ def may_have_tried(event: ToolReturned, call: ToolCall) -> bool:
         return bool(data.get("outcomes") or data.get("timed_out"))
     if event.name != "shell":
         return False
-    parts = re.split(r"&&|\|\||[;|\n]", str(call.arguments.get("command")))
-    return not all(_NO_RUN.match(part) for part in parts)
+    return bool(_tries_of(str(call.arguments.get("command"))))
+
+
+def _tries_of(command: str) -> list[str]:
+    """The parts of a command line that do more than look, move files or install."""
+    return [part for part in re.split(r"&&|\|\||[;|\n]", command) if not _NO_RUN.match(part)]
 
 
 def quoted(text: str, limit: int = 100) -> str:

@@ -89,11 +89,25 @@ def shell(command: str) -> Mapping[str, Any]:
 RED = call("run_tests", ids=[ONE_DIGIT])
 SUITE = call("run_tests")
 LOOK = call("read_file", path="shop.py")
-SUBMIT = call("submit", summary="cents() takes one digit", root_cause="shop.py:3 reads '.5' as 5 cents")
+SUBMIT = call("submit", summary="cents() takes one digit")
 GIVE_UP = call("submit", summary="nothing helped", give_up=True)
 ROUND = "    return round(float(text)) * 100\n"
 TIMES = "    return int(whole) * 100 + int(part or 0) * 100\n"
 PYTEST = shell("python -m pytest -q -p no:cacheprovider tests")
+
+UNDO = call("undo")
+SEE = """python3 -c 'import shop; print("cents of 1.5 gives", shop.cents("1.5"))'"""
+CAUSE = call(
+    "root_cause",
+    cause="cents reads the digits after the point as a number, whatever their place",
+    where=["shop.py:3"],
+    test=SEE,
+    observed="cents of 1.5 gives 105",
+    expected="cents of 1.5 gives 150",
+    explains="the part of '1.5' is '5', which line 3 adds as 5",
+)
+UNDERSTOOD = [shell(SEE), CAUSE]
+"""Before the first reply: an edit of the product waits for it."""
 
 DRIFTING: dict[str, Sequence[Reply]] = {
     "looks_again": [[RED], [LOOK], [LOOK], [LOOK], [LOOK], [GIVE_UP]],
@@ -114,6 +128,7 @@ DRIFTING: dict[str, Sequence[Reply]] = {
         [edit(BUG, ROUND), PYTEST],
         [GIVE_UP],
     ],
+    "undone_and_put_in_again": [[RED], [edit(BUG, ROUND), RED], [UNDO], [edit(BUG, ROUND), RED], [GIVE_UP]],
     "more_and_more_fail": [
         [SUITE],
         [edit("amount - amount * percent // 100", "amount - percent"), SUITE],
@@ -156,6 +171,15 @@ HONEST: dict[str, Sequence[Reply]] = {
         [edit(TIMES, BUG), LOOK],
         [edit(BUG, MENDED), RED],
         [SUITE, call("diff")],
+        [SUBMIT],
+    ],
+    "three_experiments_undone": [
+        [SUITE],
+        [edit(BUG, ROUND), SUITE],
+        [UNDO],
+        [edit(BUG, TIMES), SUITE],
+        [UNDO, LOOK],
+        [edit(BUG, MENDED), SUITE],
         [SUBMIT],
     ],
     "refactoring": [
@@ -229,7 +253,7 @@ HONEST: dict[str, Sequence[Reply]] = {
         [edit("int(part or 0) + 0\n", 'int(part.ljust(2, "0"))\n'), SUITE],
         [SUBMIT],
     ],
-    "repaired_without_a_key": [],
+    "searched_without_a_key": [],
 }
 
 
@@ -260,7 +284,11 @@ def record(name: str, replies: Sequence[Reply]) -> list[str]:
         (folder / "issue.md").write_text('cents("1.5") is 105\n')
         model = "local/repair"
         if replies:
-            given = [{"text": r} if isinstance(r, str) else {"tool_calls": list(r)} for r in replies]
+            first, *others = replies
+            given = [
+                {"text": r} if isinstance(r, str) else {"tool_calls": list(r)}
+                for r in ([*UNDERSTOOD, *first], *others)
+            ]
             (folder / "script.jsonl").write_text("".join(json.dumps(reply) + "\n" for reply in given))
             model = f"scripted/{folder}/script.jsonl"
         done = agent(

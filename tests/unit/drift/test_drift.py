@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.drift import Drift, Sign, signs
-from agent.events import Event, ModelReplied, RunStarted, ToolReturned, ToolStarted, read_events
+from agent.events import (
+    BaselineTaken,
+    ContextRenewed,
+    Event,
+    ModelReplied,
+    RunStarted,
+    ToolReturned,
+    ToolStarted,
+    read_events,
+)
 from agent.types import ToolCall, Usage
 
 SESSIONS = Path(__file__).parent / "sessions"
@@ -41,6 +51,7 @@ def replayed(events: Sequence[Event]) -> list[tuple[int, Sign]]:
             "put_in_again",
             [(6, "undone_edits", ("shop.py", "in turn 5", "text of turn 2", "back in turn 3", TEST))],
         ),
+        ("undone_and_put_in_again", [(4, "undone_edits", ("in turn 4", "text of turn 2", TEST))]),
         ("checked_out_and_put_in_again", [(3, "undone_edits", ("text of turn 1", "pytest -q"))]),
         (
             "more_and_more_fail",
@@ -116,9 +127,14 @@ SUBMIT = ("submit", {"summary": "done"}, "submitted", {"submitted": True})
 EDIT = edited("a", "b", "A", "B")
 
 
-def kinds(*turns: Sequence[Any], test_command: str = "make") -> list[tuple[int, str]]:
-    """The turn and kind of each sign in an attempt with these calls a turn."""
-    events: list[Event] = [RunStarted("", "", "", "", "", (), test_command, (), {})]
+def kinds(
+    *turns: Sequence[Any], test_command: str = "make", wanted: Sequence[str] = (), red: Sequence[str] = ()
+) -> list[tuple[int, str]]:
+    """The turn and kind of each sign in an attempt with these calls a turn; `red` are the base's failing tests."""
+    events: list[Event] = [
+        RunStarted("", "", "", "", "", (), test_command, wanted, {}),
+        BaselineTaken({}, red, 0),
+    ]
     for number, calls in enumerate(turns, 1):
         events += turn(number, *calls)
     return [(number, sign.kind) for number, sign in replayed(events)]
@@ -135,6 +151,11 @@ def test_the_same_call_thrice_in_one_reply_is_no_repeat() -> None:
 def test_looking_again_between_other_looks_is_no_repeat() -> None:
     other = [("read_file", {"path": f"{n}.py"}, "", None) for n in range(4)]
     assert kinds(*([look, LOOK] for look in other)) == []
+
+
+def test_after_the_conversation_began_anew_all_may_be_looked_at_again() -> None:
+    events = [*turn(1, LOOK), *turn(2, LOOK), ContextRenewed(1, 2), *turn(3, LOOK), *turn(4, LOOK)]
+    assert signs(events, 1) == []
 
 
 def test_a_tool_that_fails_again_is_a_repeat_though_its_result_says_how_often() -> None:
@@ -227,6 +248,126 @@ def test_tries_of_which_each_mends_something_are_no_drift() -> None:
     assert kinds(*zip(edits, same, strict=True)) == [(3, "same_lines")]
 
 
+TRIES = [
+    edited("v = 1", "v = 2", "A", "B"),
+    edited("v = 2", "v = 3", "B", "C"),
+    edited("v = 3", "v = 4", "C", "D"),
+    edited("v = 4", "v = 5", "D", "E"),
+    edited("v = 5", "v = 6", "E", "F"),
+]
+RED = ran(t="failed")
+UNDO = ("undo", {}, "back", {"checkpoint": 1})
+
+
+def test_more_tries_after_the_sign_are_a_new_one() -> None:
+    assert kinds(*([one, RED] for one in TRIES)) == [(3, "same_lines"), (5, "same_lines")]
+
+
+def test_a_correction_before_the_next_run_is_part_of_its_try() -> None:
+    assert kinds([TRIES[0]], [TRIES[1]], [TRIES[2]]) == []
+    assert kinds([TRIES[0], RED], [TRIES[1]], [TRIES[2]], [RED], [TRIES[3]]) == [(5, "same_lines")]
+
+
+def test_what_one_reply_holds_is_one_try() -> None:
+    assert kinds([TRIES[0], RED, TRIES[1], RED, TRIES[2], RED]) == []
+
+
+def test_progress_begins_anew() -> None:
+    two, one = ran(t="failed", u="failed"), ran(t="failed", u="passed")
+    assert kinds([TRIES[0], two], [TRIES[1], two], [one], [TRIES[2], one]) == []
+
+
+def test_lines_of_a_file_that_was_changed_otherwise_are_not_known_any_more() -> None:
+    other = edited("v = 3", "v = 4", "X", "D")
+    assert kinds([TRIES[0], RED], [TRIES[1], RED], [shell("sed -i 1d a.py")], [other, RED]) == []
+
+
+def test_a_test_may_be_edited_until_it_fails_for_the_right_reason() -> None:
+    tries = [("edit_file", dict(call[1]), call[2], {**call[3], "path": "tests/test_a.py"}) for call in TRIES]
+    assert kinds(*([one, RED] for one in tries)) == []
+
+
+def test_lines_that_an_edit_only_repeats_were_not_edited() -> None:
+    edits = [
+        edited("v = 1\nw = 1\nx = 1", "v = 2\nw = 1\nx = 1", "A", "B"),
+        edited("v = 2\nw = 1\nx = 1", "v = 2\nw = 2\nx = 1", "B", "C"),
+        edited("v = 2\nw = 2\nx = 1", "v = 2\nw = 2\nx = 2", "C", "D"),
+    ]
+    assert kinds(*([one, RED] for one in edits)) == []
+
+
+def test_an_edit_of_many_places_names_no_lines() -> None:
+    many = [(name, args, text, {**data, "replacements": 2}) for name, args, text, data in TRIES]
+    assert kinds(*([one, RED] for one in many)) == []
+
+
+def test_an_edit_of_very_many_lines_is_not_compared_line_by_line() -> None:
+    long = "".join(f"\nw = {n}" for n in range(1000))
+    tries = [edited(f"v = {n}{long}", f"v = {n + 1}{long}", str(n), str(n + 1)) for n in range(3)]
+    assert kinds(*([one, RED] for one in tries)) == []
+
+
+def test_an_edit_that_tells_no_digests_is_one_all_the_same() -> None:
+    name, arguments, text, _ = EDIT
+    assert kinds([(name, arguments, text, {"path": "a.py"})], [SUBMIT]) == [(2, "untested_claim")]
+
+
+def test_what_fails_on_the_base_anyway_is_no_failure() -> None:
+    back = edited("b", "a", "B", "A")
+    anyway, twice = ran(t="failed"), [[EDIT], [back], [EDIT]]
+    assert kinds(*([*one, anyway] for one in twice), red=["t"]) == []
+    assert kinds(*([*one, anyway] for one in twice), red=["t"], wanted=["t"]) == [(3, "undone_edits")]
+    cases = ("run_tests", {}, "", {"outcomes": {"t[1]": "failed"}})
+    assert kinds(*([*one, cases] for one in twice), red=["t[1]"], wanted=["t"]) == [(3, "undone_edits")]
+    by_shell = shell("pytest -q", "", 1)
+    assert kinds(*([*one, by_shell] for one in twice), red=["t"]) == []  # its exit code tells nothing then
+    assert kinds(*([*one, by_shell] for one in twice)) == [(3, "undone_edits")]
+    piped = shell("pytest -q | tail -1", "1 failed in 0.1s")
+    assert kinds(*([*one, piped] for one in twice)) == [(3, "undone_edits")]
+
+
+def test_a_text_that_fails_otherwise_than_before_says_something_new() -> None:
+    back = edited("b", "a", "B", "A")
+    assert kinds([EDIT, ran(t="failed", u="failed")], [back], [EDIT, ran(t="failed", u="passed")]) == []
+
+
+def test_undo_takes_edits_back_to_what_was_tried() -> None:
+    assert kinds([RED], [EDIT], [UNDO], [("submit", {"summary": ""}, "", None)]) == []
+    assert kinds([LOOK], [LOOK], [UNDO], [LOOK], [UNDO], [LOOK]) == []
+    events = turn(1, EDIT) + [
+        replace(event, is_error=True) if isinstance(event, ToolReturned) else event for event in turn(2, UNDO)
+    ]
+    assert [sign.kind for sign in signs([*events, *turn(3, SUBMIT)], 1)] == ["untested_claim"]
+
+
+def test_writing_the_same_text_again_is_a_repeat_and_no_edit() -> None:
+    same = (
+        "write_file",
+        {"path": "a.py", "content": "x"},
+        "overwrote",
+        {"path": "a.py", "before": "X", "after": "X"},
+    )
+    assert kinds([same], [same], [same], [SUBMIT]) == [(3, "repeated_calls")]
+
+
+def test_a_reply_that_was_cut_claims_nothing() -> None:
+    events = turn(1, EDIT)
+    cut = ModelReplied(1, 2, "Now I", (), Usage(), Decimal(0), "length", 0.0)
+    assert [sign.kind for sign in signs([*events, cut], 1)] == []
+    assert [sign.kind for sign in signs([*events, replace(cut, stop="end")], 1)] == ["untested_claim"]
+
+
+def test_calls_of_one_reply_that_share_an_id_are_told_apart_by_their_order() -> None:
+    one, two = ToolCall("c", "read_file", {"path": "a"}), ToolCall("c", "read_file", {"path": "b"})
+    events: list[Event] = []
+    for number, calls in enumerate([(one, two), (two, one), (one, two)], 1):
+        events.append(ModelReplied(1, number, "", calls, Usage(), Decimal(0), "tool_use", 0.0))
+        events += [
+            ToolReturned(1, number, "c", "read_file", call.arguments["path"], False, 0.0) for call in calls
+        ]
+    assert [(number, sign.text[:19]) for number, sign in replayed(events)] == [(3, "read_file(path='a')")]
+
+
 def test_failures_that_do_not_rise_each_time_are_no_drift() -> None:
     edits = [edited(str(n), str(n + 1), str(n), str(n + 1), line=n * 10 + 1) for n in range(5)]
     counts = [1, 3, 3, 2, 1]
@@ -238,6 +379,21 @@ def test_failures_that_do_not_rise_each_time_are_no_drift() -> None:
     assert kinds(*zip(edits, recovered, strict=True)) == []
     flaky = [ran(**{f"t{i}": "failed" if i < count else "passed" for i in range(5)}) for count in range(4)]
     assert kinds(*([run] for run in flaky)) == []
+
+
+def test_a_file_that_cannot_be_loaded_is_passed_over() -> None:
+    edits = [edited(str(n), str(n + 1), str(n), str(n + 1), line=n * 10 + 1) for n in range(6)]
+    runs = [ran(**{f"t{i}": "failed" if i < count else "passed" for i in range(5)}) for count in range(1, 4)]
+    unloaded = ran(file="error")
+    for turns in ([runs[0], unloaded, runs[1], runs[2]], [unloaded, *runs]):
+        assert kinds(*zip(edits, turns, strict=False)) == [(4, "more_failures")]
+
+
+def test_edits_by_the_shell_may_be_why_more_tests_fail() -> None:
+    runs = [ran(**{f"t{i}": "failed" if i < count else "passed" for i in range(5)}) for count in range(1, 4)]
+    assert kinds(*([shell(f"sed -i {n}d a.py"), run] for n, run in enumerate(runs, 1))) == [
+        (3, "more_failures")
+    ]
 
 
 def test_other_tests_are_not_compared() -> None:
