@@ -22,7 +22,7 @@ def test_each_mark_stands_for_a_test_that_runs() -> None:
     assert set(providers) == {p.name for p in PROVIDERS}
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
     listed = subprocess.run(
-        [*command, str(Path(__file__).with_name("test_models.py"))],
+        [*command, *(str(Path(__file__).with_name(name)) for name in ("test_models.py", "test_faults.py"))],
         capture_output=True,
         text=True,
         cwd=README.parents[2],

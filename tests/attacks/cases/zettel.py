@@ -2,22 +2,25 @@
 
 from tests.attacks.model import Book, Bug, Repo, Tree
 
-REPO = Repo(
-    "zettel",
-    source="src",
-    crlf=("src/zettel/search.py",),
-    check="""
+RUN = """
 import contextlib, io, os, tempfile
-from zettel import Note, Store
 from zettel.cli import main
-from zettel.search import find, open_notes, tagged
 def run(*words):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(["--file", path, *words])
     return code, out.getvalue(), err.getvalue()
 folder = tempfile.TemporaryDirectory()
-path = os.path.join(folder.name, "n.json")
+path = os.path.join(folder.name, "m.json")
+"""
+
+REPO = Repo(
+    "zettel",
+    source="src",
+    crlf=("src/zettel/search.py",),
+    check=RUN
+    + """from zettel import Note, Store
+from zettel.search import find, open_notes, tagged
 eq(run("add", "uno", "#t"), (0, "  1   uno #t\\n", ""))
 eq(run("add", "due"), (0, "  2   due\\n", ""))
 eq(run("add", "tre"), (0, "  3   tre\\n", ""))
@@ -33,18 +36,6 @@ eq(Note.new(4, "p #q-r #s").tags, ["q", "s"])
 eq(find(Store(path).notes, "zzz"), [])
 """,
 )
-
-RUN = """
-import contextlib, io, os, tempfile
-from zettel.cli import main
-def run(*words):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main(["--file", path, *words])
-    return code, out.getvalue(), err.getvalue()
-folder = tempfile.TemporaryDirectory()
-path = os.path.join(folder.name, "m.json")
-"""
 
 
 def _fix_exit(t: Tree) -> None:
