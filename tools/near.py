@@ -67,4 +67,24 @@ def _whitespace_causes(found: list[str], wanted: list[str]) -> list[str]:
         return [f"only whitespace differs: the file has {a} where `old` has {b}"]
     if "\n".join(map(str.rstrip, wanted)) in "\n".join(map(str.rstrip, found)):
         return ["only whitespace at the ends of lines differs"]
+    theirs, ours = ([line for line in part if line.strip()] for part in (found, wanted))
+    shifts = {
+        (_indent(a).removesuffix(_indent(b)), _indent(b).removesuffix(_indent(a)))
+        for a, b in zip(theirs, ours, strict=False)
+    }
+    if len(theirs) == len(ours) and len(shifts) == 1:
+        more, less = shifts.pop()
+        if bool(more) != bool(less):
+            return [
+                f"each line of the file begins with {_counted_space(more or less)} {'more' if more else 'less'} than `old`"
+            ]
     return ["only whitespace differs: look at the indentation"]
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
+
+
+def _counted_space(space: str) -> str:
+    kind = "tab" if set(space) == {"\t"} else "space" if set(space) == {" "} else "blank"
+    return f"{len(space)} {kind}{'s' * (len(space) != 1)}"
