@@ -67,18 +67,24 @@ def _whitespace_causes(found: list[str], wanted: list[str]) -> list[str]:
         return [f"only whitespace differs: the file has {a} where `old` has {b}"]
     if "\n".join(map(str.rstrip, wanted)) in "\n".join(map(str.rstrip, found)):
         return ["only whitespace at the ends of lines differs"]
-    theirs, ours = ([line for line in part if line.strip()] for part in (found, wanted))
     shifts = {
-        (_indent(a).removesuffix(_indent(b)), _indent(b).removesuffix(_indent(a)))
-        for a, b in zip(theirs, ours, strict=False)
+        _shift(_indent(line), _indent(want))
+        for line, want in zip(found, wanted, strict=False)
+        if line.strip() and want.strip()
     }
-    if len(theirs) == len(ours) and len(shifts) == 1:
-        more, less = shifts.pop()
-        if bool(more) != bool(less):
-            return [
-                f"each line of the file begins with {_counted_space(more or less)} {'more' if more else 'less'} than `old`"
-            ]
+    if len(shifts) == 1 and (how := shifts.pop()):
+        return [f"each line of the file begins with {how} than that of `old`"]
     return ["only whitespace differs: look at the indentation"]
+
+
+def _shift(theirs: str, ours: str) -> str:
+    """How one indentation differs from another; empty when they are not alike but for their length."""
+    if theirs == ours or not (theirs.endswith(ours) or ours.endswith(theirs)):
+        return ""
+    more = len(theirs) > len(ours)
+    return (
+        f"{_counted_space(theirs[len(ours) :] if more else ours[len(theirs) :])} {'more' if more else 'less'}"
+    )
 
 
 def _indent(line: str) -> str:
