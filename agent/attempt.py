@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import base64
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import anyio
 
+from agent import hypotheses
+from agent.budget import BudgetSpent
 from agent.calls import Repeats, mended, not_json
 from agent.conversation import messages
+from agent.drift import Drift, Sign
 from agent.errors import ModelError
-from agent.events import EventLog, ModelReplied, ToolReturned, ToolStarted, UserSaid
+from agent.events import (
+    ContextRenewed,
+    DriftSeen,
+    Event,
+    EventLog,
+    HypothesisStated,
+    ModelReplied,
+    ToolReturned,
+    ToolStarted,
+    UserSaid,
+)
+from agent.hypotheses import Base
 from agent.models import Model
 from agent.models.provider import INVALID_JSON
 from agent.prompts import render
 from agent.toolbox import Toolbox
-from agent.types import ToolCall, ToolResult
+from agent.types import Reply, ToolCall, ToolResult, ToolSpec
+from tools.tool import ToolError
 
 MAX_PATCH = 10 * 1024 * 1024
 """Bytes. The tool server refuses larger ones itself; only a forged server sends more."""
+MAX_TOLD = 8_000
+"""Characters of the workspace's change that are told when the context is renewed."""
+SCRATCH = ("/tmp/", "/workspace/.git/")  # noqa: S108 (inside the sandbox)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,124 +50,237 @@ class Ending:
     patch: bytes | None = None
     turns: int = 0
     seconds: float = 0.0
+    provider_down: bool = False
+    """As in errors.ModelError."""
 
 
-async def work(
-    number: int, model: Model, toolbox: Toolbox, log: EventLog, *, system: str, turns: int, deadline: float
-) -> Ending:
-    """Let `model` work until it submits, gives up, stops, or a limit is reached, and take its patch.
+@dataclass
+class Attempt:
+    """One model at work in one sandbox. `work` is the whole of it."""
 
-    `deadline` is on anyio's clock. The patch is whatever changed in the workspace, also when the model did not
-    call `submit`: the gate judges patches, not claims. Raises SandboxDied when the sandbox is gone.
-    """
-    started = time.monotonic()
-    with anyio.move_on_at(deadline) as scope:
-        ending = await _turns(number, model, toolbox, log, system=system, limit=turns, deadline=deadline)
-    if scope.cancelled_caught:
-        taken = sum(isinstance(e, ModelReplied) and e.attempt == number for e in log.events)
-        ending = Ending("minutes", "the run's time is spent", turns=taken)
-    if ending.how in ("submitted", "no_patch", "turns", "context"):
-        patch, fault = await _patch(toolbox)
-        if fault:
-            ending = replace(ending, how="no_patch", detail=fault)
-        elif patch:
-            how = "submitted" if ending.how == "no_patch" else ending.how
-            ending = replace(ending, how=how, patch=patch)
-    return replace(ending, seconds=time.monotonic() - started)
+    number: int
+    model: Model
+    toolbox: Toolbox
+    log: EventLog
+    base: Base
+    system: str
+    turns: int
+    """Replies that the model may give."""
+    deadline: float
+    """On anyio's clock."""
+    turn: int = 0
+    _cause: HypothesisStated | None = None
+    _due: bool = True
+    """Whether a root cause must be stated before product code changes."""
+    _refusals: int = 0
+    """Of statements of the root cause."""
+    _signs: list[Sign] = field(default_factory=list)
+    """What was seen since the last reply was answered."""
+    _warned: bool = False
+    _questioned: bool = False
+    _nudged: bool = False
+    _renewed: bool = False
+    _repeats: Repeats = field(default_factory=Repeats)
 
+    def __post_init__(self) -> None:
+        self._drift = Drift(self.number)
+        for event in self.log.events:
+            self._drift.noticed(event)
 
-async def _turns(
-    number: int, model: Model, toolbox: Toolbox, log: EventLog, *, system: str, limit: int, deadline: float
-) -> Ending:
-    nudged = False
-    repeats = Repeats()
-    for turn in range(1, limit + 1):
+    async def work(self) -> Ending:
+        """Let the model work until it submits, gives up, stops, or a limit is reached, and take its patch.
+
+        The patch is whatever changed in the workspace, also when the model did not call `submit`: the gate judges
+        patches, not claims. Raises SandboxDied when the sandbox is gone.
+        """
         started = time.monotonic()
+        with anyio.move_on_at(self.deadline) as scope:
+            ending = await self._turns()
+        if scope.cancelled_caught:
+            ending = Ending("minutes", "the run's time is spent")
+        if ending.how in ("submitted", "no_patch", "turns", "context", "drift", "budget"):
+            patch, fault = await _patch(self.toolbox)
+            if fault:
+                ending = replace(ending, how="no_patch", detail=fault)
+            elif patch:
+                how = "submitted" if ending.how == "no_patch" else ending.how
+                ending = replace(ending, how=how, patch=patch)
+        cause = self._cause
+        told = f"{', '.join(cause.where) or 'no place'}: {cause.cause}" if cause else ""
+        return replace(ending, root_cause=told, turns=self.turn, seconds=time.monotonic() - started)
+
+    async def _turns(self) -> Ending:
+        specs = [*self.toolbox.specs, hypotheses.SPEC]
+        while self.turn < self.turns:
+            started = time.monotonic()
+            try:
+                reply = await self.model.reply(self.system, messages(self.log.events, self.number), specs)
+            except ModelError as error:
+                return Ending("model_error", str(error), provider_down=error.provider_down)
+            except BudgetSpent as spent:
+                return Ending("budget", str(spent))
+            self.turn += 1
+            self._log_reply(reply, time.monotonic() - started)
+            if ending := await self._answered(reply) or self._drifted():
+                return ending
+        return Ending("turns", f"{self.turns} turns without a submission")
+
+    async def _answered(self, reply: Reply) -> Ending | None:
+        """Run what a reply calls for; the ending if it ends the work."""
+        spec = self.model.spec
+        if reply.stop in ("refusal", "filtered"):
+            who = "refused" if reply.stop == "refusal" else "had its answer filtered"
+            return Ending("refused", f"{spec} {who}: {reply.text[:300]}")
+        if reply.stop == "overflow":
+            if self._renewed or self.turn == 1:
+                return Ending("context", f"the conversation no longer fits {spec}: {reply.text[:300]}")
+            await self._renew()
+            return None
+        if not reply.tool_calls:
+            if self._nudged:
+                return Ending("no_patch", "the model stopped without a submission")
+            self._nudged = reply.stop != "length"
+            self._say("cut" if reply.stop == "length" else "nudge")
+            return None
+        cut = reply.stop == "length"
+        for call in reply.tool_calls:
+            result = await self._call(call, cut=cut)
+            if call.name == "submit" and not result.is_error and (result.data or {}).get("submitted"):
+                # Calls after `submit` in the same reply are not run: the work has ended.
+                how = "gave_up" if call.arguments.get("give_up") else "submitted"
+                return Ending(how, str(call.arguments.get("summary", "")))
+        if cut:
+            self._say("cut")
+        return None
+
+    async def _call(self, made: ToolCall, *, cut: bool) -> ToolResult:
+        specs = [*self.toolbox.specs, hypotheses.SPEC]
+        spec = next((spec for spec in specs if spec.name == made.name), None)
+        # Of an answer that was cut, an argument that was never begun may be missing: such a call is not set right.
+        call = mended(made, spec) if spec is not None and not cut else made
+        summary = next((str(v) for v in call.arguments.values() if isinstance(v, str | int | float)), "")
+        self._append(ToolStarted(self.number, self.turn, call.id, call.name, summary[:200]))
+        started = time.monotonic()
+        result = self._repeats.noticed(call, await self._result(call, spec))
+        self._append(
+            ToolReturned(
+                self.number,
+                self.turn,
+                call.id,
+                call.name,
+                result.text,
+                result.is_error,
+                time.monotonic() - started,
+                result.data,
+                mended=call is not made,
+            )
+        )
+        return result
+
+    async def _result(self, call: ToolCall, spec: ToolSpec | None) -> ToolResult:
+        if spec is not None and INVALID_JSON in call.arguments:
+            return not_json(call, spec)
+        if call.name == hypotheses.NAME:
+            return self._state(call)
+        if self._due and self._needs_cause(call):
+            return ToolResult(call.id, call.name, render("first").strip(), is_error=True)
+        if call.name == "submit" and (doubt := self._untested()):
+            return ToolResult(call.id, call.name, doubt, is_error=True)
+        return await self.toolbox.call(call, timeout=self.deadline - anyio.current_time())
+
+    def _needs_cause(self, call: ToolCall) -> bool:
+        """Whether a call changes or hands in product code, which a stated root cause must come before."""
+        if call.name == "submit":
+            return not call.arguments.get("give_up")
+        if call.name not in ("edit_file", "write_file"):
+            return False
+        path = str(call.arguments.get("path", ""))
+        if path.startswith(SCRATCH):
+            return False
+        return self.base.is_product(path.removeprefix("/workspace/").removeprefix("./"))
+
+    def _state(self, call: ToolCall) -> ToolResult:
+        """The runtime's own tool: take a root cause, or say what does not hold in it."""
         try:
-            reply = await model.reply(system, messages(log.events, number), toolbox.specs)
-        except ModelError as error:
-            return Ending("model_error", str(error), turns=turn - 1)
-        log.append(
+            self._cause = hypotheses.stated(
+                call.arguments, self.base, self.log.events, self.number, self.turn, self._refusals
+            )
+        except ToolError as error:
+            self._refusals += 1
+            return ToolResult(call.id, call.name, str(error), is_error=True)
+        self.log.append(self._cause)
+        self._due = False
+        doubt = self._cause.unchecked
+        text = (
+            f"taken, though the runtime could not confirm it: {doubt}"
+            if doubt
+            else "taken: it fits what was seen"
+        )
+        return ToolResult(call.id, call.name, f"{text}. Now make the smallest change that mends this cause.")
+
+    def _untested(self) -> str:
+        """What to answer to a submission that no run speaks for; once, since the gate judges it all the same."""
+        signs = [sign for sign in self._signs if sign.kind == "untested_claim"]
+        if not signs or self._questioned:
+            return ""
+        self._questioned = True
+        return render("unproven", seen=signs[-1].text).strip()
+
+    def _drifted(self) -> Ending | None:
+        """Tell the model what was seen of it and ask for the cause anew; the second time it ends the attempt."""
+        signs = [sign for sign in self._signs if sign.kind != "untested_claim"]
+        self._signs.clear()
+        if not signs or self.model.repeats_itself:  # such a model searches by a plan, and reads no warning
+            return None
+        for sign in signs:
+            self.log.append(DriftSeen(self.number, self.turn, sign.kind, sign.text))
+        seen = " ".join(sign.text for sign in signs)
+        if self._warned:
+            return Ending("drift", f"ended early, after a warning: {seen}")
+        self._warned = self._due = True
+        self._say("drift", seen=seen)
+        return None
+
+    async def _renew(self) -> None:
+        """Begin a new conversation in the same workspace, with the facts that must survive."""
+        mine = [event for event in self.log.events if getattr(event, "attempt", None) == self.number]
+        told = next(event.text for event in mine if isinstance(event, UserSaid))
+        change = await self.toolbox.call(ToolCall("diff", "diff", {}), timeout=300)
+        runs = [event for event in mine if isinstance(event, ToolReturned) and event.name == "run_tests"]
+        self._renewed = True
+        self.log.append(ContextRenewed(self.number, self.turn))
+        facts = render(
+            "renewed",
+            cause=f"{', '.join(self._cause.where)}: {self._cause.cause}" if self._cause else "none yet",
+            change=change.text[:MAX_TOLD],
+            run=runs[-1].text[:MAX_TOLD] if runs else "none yet",
+        )
+        self.log.append(UserSaid(self.number, f"{told}\n{facts}"))
+
+    def _say(self, template: str, **values: str) -> None:
+        self.log.append(UserSaid(self.number, render(template, **values)))
+
+    def _append(self, event: Event) -> None:
+        """Log what happened, and note what it is a sign of."""
+        self.log.append(event)
+        self._signs += self._drift.noticed(self.log.events[-1])
+
+    def _log_reply(self, reply: Reply, seconds: float) -> None:
+        self._append(
             ModelReplied(
-                number,
-                turn,
+                self.number,
+                self.turn,
                 reply.text,
                 reply.tool_calls,
                 reply.usage,
                 reply.cost_usd,
                 reply.stop,
-                time.monotonic() - started,
+                seconds,
                 reply.provider_data,
                 reply.first_token_seconds,
                 reply.seconds,
             )
         )
-        if reply.stop in ("refusal", "filtered"):
-            who = "refused" if reply.stop == "refusal" else "had its answer filtered"
-            return Ending("refused", f"{model.spec} {who}: {reply.text[:300]}", turns=turn)
-        if reply.stop == "overflow":
-            return Ending(
-                "context", f"the conversation no longer fits {model.spec}: {reply.text[:300]}", turns=turn
-            )
-        if not reply.tool_calls:
-            if nudged:
-                return Ending("no_patch", "the model stopped without a submission", turns=turn)
-            nudged = reply.stop != "length"
-            log.append(UserSaid(number, render("cut" if reply.stop == "length" else "nudge")))
-            continue
-        for call in reply.tool_calls:
-            cut = reply.stop == "length"
-            result = await _call(number, turn, call, toolbox, log, repeats, deadline, cut=cut)
-            if call.name == "submit" and not result.is_error and (result.data or {}).get("submitted"):
-                # Calls after `submit` in the same reply are not run: the work has ended.
-                gave_up = bool(call.arguments.get("give_up"))
-                return Ending(
-                    "gave_up" if gave_up else "submitted",
-                    str(call.arguments.get("summary", "")),
-                    str(call.arguments.get("root_cause", "")),
-                    turns=turn,
-                )
-        if reply.stop == "length":
-            log.append(UserSaid(number, render("cut")))
-    return Ending("turns", f"{limit} turns without a submission", turns=limit)
-
-
-async def _call(
-    number: int,
-    turn: int,
-    made: ToolCall,
-    toolbox: Toolbox,
-    log: EventLog,
-    repeats: Repeats,
-    deadline: float,
-    *,
-    cut: bool,
-) -> ToolResult:
-    spec = next((spec for spec in toolbox.specs if spec.name == made.name), None)
-    # Of an answer that was cut, an argument that was never begun may be missing: such a call is not set right.
-    call = mended(made, spec) if spec is not None and not cut else made
-    summary = next((str(v) for v in call.arguments.values() if isinstance(v, str | int | float)), "")
-    log.append(ToolStarted(number, turn, call.id, call.name, summary[:200]))
-    started = time.monotonic()
-    if spec is not None and INVALID_JSON in call.arguments:
-        result = not_json(call, spec)
-    else:
-        result = await toolbox.call(call, timeout=deadline - anyio.current_time())
-    result = repeats.noticed(call, result)
-    log.append(
-        ToolReturned(
-            number,
-            turn,
-            call.id,
-            call.name,
-            result.text,
-            result.is_error,
-            time.monotonic() - started,
-            result.data,
-            mended=call is not made,
-        )
-    )
-    return result
 
 
 async def _patch(toolbox: Toolbox) -> tuple[bytes, str]:

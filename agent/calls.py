@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -66,6 +67,16 @@ def not_json(call: ToolCall, spec: ToolSpec) -> ToolResult:
     return ToolResult(call.id, call.name, text, is_error=True)
 
 
+_AGAIN = "\n\n[This same call has now failed {} times in the same way. Sending it again will not help.]"
+_AGAIN_RE = re.compile(re.escape(_AGAIN).replace(re.escape("{}"), r"\d+") + r"\Z")
+
+
+def digest(*parts: Any) -> str:
+    """Equal for equal JSON-like values, of any size; by it calls and results are told apart."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 @dataclass
 class Repeats:
     """Calls of one attempt that failed, and how often the same one failed in the same way."""
@@ -76,10 +87,11 @@ class Repeats:
         """`result`, with a word on it when this very call has failed with this very text before."""
         if not result.is_error:
             return result
-        key = json.dumps([call.name, call.arguments, result.text], sort_keys=True, default=str)
-        key = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+        key = digest(call.name, call.arguments, result.text)
         times = self._failed[key] = self._failed.get(key, 0) + 1
-        if times == 1:
-            return result
-        word = f"\n\n[This same call has now failed {times} times in the same way. Sending it again will not help.]"
-        return replace(result, text=result.text + word)
+        return result if times == 1 else replace(result, text=result.text + _AGAIN.format(times))
+
+
+def without_word(text: str) -> str:
+    """A logged result's text as the tool gave it, without the word of `Repeats`."""
+    return _AGAIN_RE.sub("", text)

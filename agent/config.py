@@ -13,10 +13,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from agent.budget import Limit
 from agent.errors import UsageError
+from agent.routing import Route, parse_routes
 from tools.suite import DEFAULT_TEST_COMMAND, NotASuite, suite_command
 
 
@@ -43,6 +46,14 @@ class Settings:
     minutes: float = 30.0
     """Wall time of all attempts; a gate that has begun is finished."""
     attempts: int = 3
+    usd: Decimal | None = None
+    """What all requests of the run may cost together."""
+    tokens: int | None = None
+    """What they may have, input (cached or not) and output."""
+    best_of: int = 1
+    """Attempts side by side on one rung of the ladder."""
+    routes: tuple[Route, ...] = ()
+    """Where tasks of a class begin on the ladder, before the package's own rules."""
 
 
 _KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
@@ -53,17 +64,30 @@ _KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
         "cpus": ("cpus", (int, float)),
     },
     "gate": {"test": ("test", str), "timeout": ("test_timeout", (int, float)), "checks": ("checks", list)},
-    "models": {"ladder": ("models", list), "thinking": ("thinking", str)},
-    "budget": {"turns": ("turns", int), "minutes": ("minutes", (int, float)), "attempts": ("attempts", int)},
+    "models": {
+        "ladder": ("models", list),
+        "thinking": ("thinking", str),
+        "best_of": ("best_of", int),
+        "routes": ("routes", list),
+    },
+    "budget": {
+        "usd": ("usd", (int, float)),
+        "tokens": ("tokens", int),
+        "turns": ("turns", int),
+        "minutes": ("minutes", (int, float)),
+        "attempts": ("attempts", int),
+    },
 }
 """File key to the setting and its type. What is not here is refused: a key that does nothing would mislead."""
 
 
+MOST_USD, MOST_TOKENS = 1_000_000, 10**12
 _WEEK = 7 * 24 * 3600
 _RANGES = (
     ("test_timeout", "gate.timeout", 1, _WEEK, "1 to 604800 seconds"),
     ("memory_mb", "sandbox.memory", 64, 1 << 20, '"64m" to "1024g"'),
     ("cpus", "sandbox.cpus", 0.1, 1024, "0.1 to 1024"),
+    ("best_of", "models.best_of", 1, 16, "1 to 16"),
 )
 """Setting, its key, and what may be asked for; below it no suite runs, above it is a slip of the pen."""
 
@@ -114,12 +138,19 @@ def _value(name: str, value: Any, where: str, key: str) -> Any:
         if not all(isinstance(item, str) for item in value):
             raise UsageError(f"{where}: {key} must be a list of strings")
         return tuple(value)
+    if name == "routes":
+        return parse_routes(value, f"{where}: {key}")
     if name == "memory_mb" and isinstance(value, str):
         size = re.fullmatch(r"([0-9]{1,40})([mMgG])", value)
         if size is None:
             raise UsageError(f'{where}: {key} must be a size such as "512m" or "4g", not {_shown(value)}')
         return int(size[1]) * (1024 if size[2] in "gG" else 1)
-    return value
+    return _dollars(value) if name == "usd" else value
+
+
+def _dollars(value: float) -> Decimal:
+    """A number of a file as it was written."""
+    return Decimal(value) if isinstance(value, int) else Decimal(repr(value))
 
 
 def checked(settings: Settings, where: str) -> Settings:
@@ -129,6 +160,7 @@ def checked(settings: Settings, where: str) -> Settings:
             raise UsageError(
                 f"{where}: {name} must be a number above 0, not {_shown(getattr(settings, name))}"
             )
+    _check_limit(Limit(settings.usd, settings.tokens), where, "usd", "tokens")
     if not 0 < settings.minutes <= _WEEK / 60:
         raise UsageError(
             f"{where}: minutes must be a number above 0, at most {_WEEK // 60}, not {_shown(settings.minutes)}"
@@ -152,6 +184,17 @@ def checked(settings: Settings, where: str) -> Settings:
     return settings
 
 
+def _check_limit(limit: Limit, where: str, usd: str, tokens: str) -> None:
+    if limit.usd is not None and not (limit.usd.is_finite() and 0 < limit.usd <= MOST_USD):
+        raise UsageError(
+            f"{where}: {usd} must be dollars above 0, at most {MOST_USD:,}, not {_shown(str(limit.usd))}"
+        )
+    if limit.tokens is not None and not 0 < limit.tokens <= MOST_TOKENS:
+        raise UsageError(
+            f"{where}: {tokens} must be a number above 0, at most {MOST_TOKENS:,}, not {_shown(limit.tokens)}"
+        )
+
+
 def _shown(value: Any) -> str:
     """A value for one line of a message."""
     try:
@@ -173,3 +216,25 @@ def home(environ: Mapping[str, str] | None = None) -> Path:
         return Path(value).expanduser().absolute() if value else Path.home() / ".local" / "state" / "agent"
     except RuntimeError as error:
         raise UsageError(f"{error}; set AGENT_HOME to a folder that can be written") from error
+
+
+def per_day() -> Limit:
+    """What all runs of this user may spend on one day (UTC), by $AGENT_HOME/budget.toml: `usd_per_day`,
+    `tokens_per_day`. No repository and no flag can raise it. Raises UsageError that names the fault."""
+    path = home() / "budget.toml"
+    known = {"usd_per_day": (int, float), "tokens_per_day": (int,)}
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return Limit()
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: can't be read: {error}") from error
+    for key, value in data.items():
+        if key not in known:
+            raise UsageError(f"{path}: unknown key {key}{_nearest(key, known)}")
+        if not isinstance(value, known[key]) or isinstance(value, bool):
+            raise UsageError(f"{path}: {key} has the wrong type: {_shown(value)}")
+    usd = data.get("usd_per_day")
+    limit = Limit(None if usd is None else _dollars(usd), data.get("tokens_per_day"))
+    _check_limit(limit, str(path), "usd_per_day", "tokens_per_day")
+    return limit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agent.events import Event, ModelReplied, ToolReturned, UserSaid
+from agent.events import ContextRenewed, Event, ModelReplied, ToolReturned, UserSaid
 from agent.types import Message, ToolResult
 
 
@@ -12,13 +12,15 @@ def messages(events: Iterable[Event], attempt: int) -> list[Message]:
     """The messages of one attempt, in order, roles alternating.
 
     Tool results, and what the runtime says after them, share one user message: providers demand that
-    each call is answered in the very next message.
+    each call is answered in the very next message. What was before a renewed context is left out.
     """
     conversation: list[Message] = []
     for event in events:
         if getattr(event, "attempt", None) != attempt:
             continue
         match event:
+            case ContextRenewed():
+                conversation.clear()
             case UserSaid():
                 _extend_user(conversation, event.text, ())
             case ToolReturned():

@@ -26,4 +26,10 @@ class EnvironmentFault(AgentError):
 
 
 class ModelError(AgentError):
+    """`provider_down` is true when the fault is the provider's, so that its other models would meet it too."""
+
     exit_code = 5
+
+    def __init__(self, text: str, *, provider_down: bool = False) -> None:
+        super().__init__(text)
+        self.provider_down = provider_down

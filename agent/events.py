@@ -113,6 +113,21 @@ class ModelRetried:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetChanged:
+    """`what`: the worst case of a request was reserved, before it is sent · it was settled at what it cost, as far as
+    that is known · it is waiting for others under way. `usd` and `tokens` are this request's; `usd` is None at an
+    unknown price. `accounts` has for run, batch and day: `usd_limit`, `usd_spent`, `usd_reserved`, the same of tokens,
+    and `unpriced`, the requests at unknown prices, whose dollars are in no sum; without a limit it is None."""
+
+    what: str
+    usd: float | None
+    tokens: int
+    accounts: Mapping[str, Mapping[str, float | None]]
+    held_to: int | None = None
+    """Tokens that the answer is held to, since no more could be paid."""
+
+
+@dataclass(frozen=True, slots=True)
 class ToolStarted:
     attempt: int
     turn: int
@@ -136,9 +151,46 @@ class ToolReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class HypothesisStated:
+    """The root cause that a model stated, and that the runtime took."""
+
+    attempt: int
+    turn: int
+    cause: str
+    where: Sequence[str]
+    """Lines of the base commit: `path:line` or `path:first-last`."""
+    test: str
+    """The failing test, or the command, by which it was seen."""
+    observed: str
+    expected: str
+    explains: str
+    unchecked: str = ""
+    """What of it the runtime could not confirm; empty when all was."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextRenewed:
+    """The conversation outgrew the model's window: it begins anew here, with what the runtime says next."""
+
+    attempt: int
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class DriftSeen:
+    """A sign that an attempt leads nowhere; `kind` as in agent.drift."""
+
+    attempt: int
+    turn: int
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """`how`: submitted, gave_up, no_patch, turns, minutes, context (the conversation outgrew the model's window),
-    refused (by the model or its provider's filter), model_error or sandbox_died."""
+    """`how`: submitted, gave_up, no_patch, turns, minutes, context (the conversation outgrew the model's window
+    again), drift, refused (by the model or its provider's filter), budget (money or tokens), model_error, sandbox_died,
+    or outrun (an attempt beside it was accepted first)."""
 
     attempt: int
     how: str
@@ -147,6 +199,8 @@ class AttemptEnded:
     patch_sha256: str | None
     turns: int
     seconds: float
+    changed: Sequence[str] = ()
+    """What the patch touches, without its code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +225,12 @@ Event = (
     | UserSaid
     | ModelReplied
     | ModelRetried
+    | BudgetChanged
     | ToolStarted
     | ToolReturned
+    | HypothesisStated
+    | ContextRenewed
+    | DriftSeen
     | AttemptEnded
     | VerdictReached
     | RunEnded

@@ -89,8 +89,15 @@ def _columns(c: str) -> int:
     return 0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
 
 
-def event_lines(event: Event, *, full: bool = False, width: int | None = None) -> list[str]:
-    """What one event says, in lines of a terminal's `width` if there is one; `full` adds whole texts, indented."""
+def event_lines(
+    event: Event, *, full: bool = False, width: int | None = None, numbered: bool = False
+) -> list[str]:
+    """What one event says, in lines of a terminal's `width` if there is one; `full` adds whole texts, indented.
+    `numbered` puts the attempt before each line, for a run whose attempts are made side by side."""
+    if numbered and "attempt" in event:
+        mark = f"#{clean(str(event['attempt']))} "
+        lines = event_lines(event, full=full, width=None if width is None else max(width - len(mark), 1))
+        return [mark + line for line in lines]
     if event["type"] in _PASSING:
         lines = [cut(line, width or PLAIN_WIDTH) for line in _lines(event)]
     else:
@@ -98,6 +105,11 @@ def event_lines(event: Event, *, full: bool = False, width: int | None = None) -
     if full:
         lines += ["    " + printable(line) for text in _texts(event) for line in text.split("\n")]
     return lines
+
+
+def is_side_by_side(run_started: Event) -> bool:
+    """Whether the attempts of a run are made side by side, by its first event."""
+    return bool(run_started["limits"].get("best_of", 1) > 1)
 
 
 def _lines(event: Event) -> Iterator[str]:
@@ -124,11 +136,21 @@ def _lines(event: Event) -> Iterator[str]:
             yield f"  model: {clean(event['reason'])}" + (
                 f"; again in {again:.1f} s" if again is not None else ""
             )
+        case "budget_changed":
+            yield f"  budget: {_change(event)}"
         case "tool_started":
             yield f"  > {_call(event)}"
         case "tool_returned":
             how = "error" if event["is_error"] else "ok"
             yield f"    {how} in {event['seconds']:.1f} s: {clean(event['text'])}".rstrip(": ")
+        case "hypothesis_stated":
+            where = ", ".join(map(clean, event["where"])) or "no place"
+            doubt = f" (not confirmed: {clean(event['unchecked'])})" if event["unchecked"] else ""
+            yield f"  root cause: {where}: {clean(event['cause'])}{doubt}"
+        case "context_renewed":
+            yield "  the conversation outgrew the model's window; it begins anew with the facts"
+        case "drift_seen":
+            yield f"  drift: {clean(event['text'])}"
         case "attempt_ended":
             yield f"  {event['how']} after {event['turns']} turns: {clean(event['detail'])}".rstrip(": ")
         case "verdict_reached":
@@ -144,6 +166,51 @@ def _reply(event: Event) -> str:
         return f"nothing ({event['stop']})"
     calls = ", ".join(clean(call["name"]) for call in event["tool_calls"])
     return " -> ".join(part for part in (cut(text, PLAIN_WIDTH // 2), calls) if part)
+
+
+def _change(event: Event) -> str:
+    if event["what"] == "waiting":
+        return f"waiting for other requests to be settled; {_tightest(event['accounts'])}"
+    cost = "an unknown price" if event["usd"] is None else f"{event['usd']:.4f} USD"
+    said = f"{'reserved for the next request' if event['what'] == 'reserved' else 'settled'}: {cost}"
+    if event["held_to"] is not None:
+        said += f", its answer held to {event['held_to']:,} tokens by what is left"
+    return f"{said}; {_tightest(event['accounts'])}"
+
+
+def _tightest(accounts: Mapping[str, Mapping[str, Any]]) -> str:
+    """The account that would be the first to refuse a request; the run's where none has a limit."""
+
+    def left(kind: str) -> float:
+        shares = [
+            1 - (account[f"{unit}_spent"] + account[f"{unit}_reserved"]) / account[f"{unit}_limit"]
+            for account in [accounts[kind]]
+            for unit in ("usd", "tokens")
+            if account[f"{unit}_limit"] is not None
+        ]
+        return min(shares, default=2.0)
+
+    kind = min(accounts, key=left)
+    return ("" if kind == "run" else "today: " if kind == "day" else f"{clean(kind)}: ") + money(
+        accounts[kind]
+    )
+
+
+def money(account: Mapping[str, Any]) -> str:
+    """How an account stands, as `0.12 of 1.00 USD, 0.03 reserved`."""
+    parts: list[str] = []
+    if account["usd_limit"] is not None or account["tokens_limit"] is None:
+        limit = "" if account["usd_limit"] is None else f" of {account['usd_limit']:.2f}"
+        parts.append(f"{account['usd_spent']:.2f}{limit} USD")
+        if account["usd_reserved"]:
+            parts.append(f"{account['usd_reserved']:.2f} reserved")
+    if account["tokens_limit"] is not None:
+        parts.append(f"{account['tokens_spent']:,} of {account['tokens_limit']:,} tokens")
+        if account["tokens_reserved"]:
+            parts.append(f"{account['tokens_reserved']:,} reserved")
+    if account["unpriced"]:
+        parts.append(f"{account['unpriced']} requests at an unknown price")
+    return ", ".join(parts)
 
 
 def _call(event: Event) -> str:
@@ -247,6 +314,7 @@ class View:
         self._stream = stream
         self._live = live
         self._status = Status()
+        self._numbered = False
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
@@ -268,8 +336,11 @@ class View:
     def show(self, event: Event) -> None:
         with self._lock:
             self._status.take(event)
+            if event["type"] == "run_started":
+                self._numbered = is_side_by_side(event)
             width = self._width() if self._live else terminal_width(self._stream)
-            lines = event_lines(event, width=width) if self._worth_a_line(event) else []
+            worth = self._worth_a_line(event)
+            lines = event_lines(event, width=width, numbered=self._numbered) if worth else []
             if self._live:
                 self._write("".join(f"\r\x1b[K{line}\n" for line in lines) + self._status_line())
             else:
@@ -279,9 +350,13 @@ class View:
         kind = event["type"]
         if kind in _QUIET or (kind == "tool_returned" and not event["is_error"]):
             return False
+        if kind == "budget_changed" and event["what"] == "settled":
+            return False  # the next reservation tells the sums, and so does the end
         # On a terminal, what passes by stands in the status line.
         return not self._live or not (
-            kind in ("model_replied", "tool_started") or (kind == "note" and event["level"] == "info")
+            kind in ("model_replied", "tool_started")
+            or (kind == "budget_changed" and event["held_to"] is None)
+            or (kind == "note" and event["level"] == "info")
         )
 
     def _tick(self) -> None:
@@ -312,7 +387,7 @@ class Status:
         self._where = ""
         self._turn = 0
         self._doing = ""
-        self._cost: float | None = 0.0
+        self._money = "0.00 USD"
 
     def take(self, event: Event) -> None:
         match event["type"]:
@@ -325,25 +400,23 @@ class Status:
                 self._doing = "the model is thinking"
             case "model_retried":
                 self._doing = f"the model's provider: {clean(event['reason'])}"
-                self._spend(event["cost_usd"])
+            case "budget_changed":
+                self._money = _tightest(event["accounts"])
+                if event["what"] == "waiting":
+                    self._doing = "waiting for other requests' money"
             case "tool_started":
                 self._doing = _call(event)
             case "model_replied":
                 self._turn, self._doing = event["turn"], ""
-                self._spend(event["cost_usd"])
             case "attempt_ended":
                 self._doing = ""
-
-    def _spend(self, cost: float | None) -> None:
-        self._cost = None if cost is None or self._cost is None else self._cost + cost
 
     def line(self) -> str:
         # What can be long stands last, so that a narrow terminal keeps the rest.
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
-        money = "cost unknown" if self._cost is None else f"{self._cost:.2f} USD"
         parts: Iterable[str] = (
             f"{minutes}:{seconds:02}",
-            money,
+            self._money,
             cut(self._where, 60),
             f"turn {self._turn}" if self._turn else "",
             self._doing,

@@ -11,6 +11,8 @@ from statistics import median
 from typing import Any
 
 from agent import events
+from agent.explain import explanation
+from agent.hypotheses import Entry, ledger
 from agent.types import Status, Task, Usage
 
 SCHEMA = 1
@@ -57,6 +59,7 @@ def build_result(log: Sequence[events.Event], task: Task, run_id: str, ending: R
     """The object that result.json holds and `fix --json` prints."""
     replies = [e for e in log if isinstance(e, events.ModelReplied)]
     billed = [e for e in log if isinstance(e, BILLED)]
+    standings = {entry.attempt: entry for entry in ledger(log)}
     return {
         "schema": SCHEMA,
         "run_id": run_id,
@@ -68,15 +71,21 @@ def build_result(log: Sequence[events.Event], task: Task, run_id: str, ending: R
         "patch": ending.patch,
         "branch": ending.branch,
         "pr_url": None,
-        "attempts": [_attempt(e, log) for e in log if isinstance(e, events.AttemptStarted)],
+        "attempts": [
+            _attempt(e, log, standings.get(e.attempt)) for e in log if isinstance(e, events.AttemptStarted)
+        ],
+        "explanation": None if ending.status == "accepted" else explanation(log),
         "usage": asdict(_usage(billed)),
         "cost_usd": _cost(billed),
+        "budget": _budget(log),
         "tool_calls": _tool_calls([e for e in log if isinstance(e, events.ToolReturned)]),
         "context_growth": _context_growth(replies),
     }
 
 
-def _attempt(start: events.AttemptStarted, log: Sequence[events.Event]) -> dict[str, Any]:
+def _attempt(
+    start: events.AttemptStarted, log: Sequence[events.Event], entry: Entry | None
+) -> dict[str, Any]:
     mine = [e for e in log if getattr(e, "attempt", None) == start.attempt]
     replies = [e for e in mine if isinstance(e, events.ModelReplied)]
     billed = [e for e in mine if isinstance(e, BILLED)]
@@ -88,6 +97,7 @@ def _attempt(start: events.AttemptStarted, log: Sequence[events.Event]) -> dict[
         "ended": end.how if end else "interrupted",
         "summary": end.detail if end else "",
         "root_cause": end.root_cause if end else "",
+        "hypothesis": _hypothesis(entry),
         "verdict": verdict,
         "usage": asdict(_usage(billed)),
         "cost_usd": _cost(billed),
@@ -96,6 +106,15 @@ def _attempt(start: events.AttemptStarted, log: Sequence[events.Event]) -> dict[
         "turns": len(replies),
         "seconds": round(end.seconds, 3) if end else None,
     }
+
+
+def _hypothesis(entry: Entry | None) -> dict[str, Any] | None:
+    """The last cause that an attempt stated, and what the gate's verdict made of it."""
+    if entry is None or entry.hypothesis is None:
+        return None
+    said = asdict(entry.hypothesis)
+    told = {name: value for name, value in said.items() if name not in ("attempt", "turn")}
+    return {**told, "standing": entry.standing, "changed": list(entry.changed)}
 
 
 def _usage(billed: Sequence[Billed]) -> Usage:
@@ -107,6 +126,13 @@ def _cost(billed: Sequence[Billed]) -> float | None:
     costs = [e.cost_usd for e in billed]
     known = [cost for cost in costs if cost is not None]
     return float(sum(known)) if len(known) == len(costs) else None
+
+
+def _budget(log: Sequence[events.Event]) -> Mapping[str, float | None] | None:
+    """The run's account as it stood last. What it says is spent is never less than the bill: a request that broke
+    off counts at its worst case. None where nothing was sent to a provider."""
+    changes = [e for e in log if isinstance(e, events.BudgetChanged)]
+    return changes[-1].accounts["run"] if changes else None
 
 
 def _speed(replies: Sequence[events.ModelReplied]) -> dict[str, float | None]:

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,24 +19,31 @@ import anyio
 import anyio.to_thread
 
 from agent import attempt, events
+from agent.budget import BudgetSpent
+from agent.climb import Climb
 from agent.config import Settings
 from agent.errors import AgentError, EnvironmentFault, ModelError
 from agent.events import EventLog, redact
+from agent.git import EXECUTABLE, REGULAR
+from agent.hypotheses import Base, changed_places, ledger
 from agent.lanes import side_by_side
 from agent.models.google_cache import Caches
 from agent.models.registry import open_model, parse_spec, sdk_of, warning
-from agent.prompts import render
+from agent.prompts import system_prompt
 from agent.result import RunEnding, build_result, write_atomically
-from agent.root_cause import Rejection, brief
+from agent.root_cause import Dossier, Rejection, brief
+from agent.routing import choose, task_facts
 from agent.scratch import scratch
-from agent.types import Task, Verdict, issue_title
+from agent.types import Task, ToolCall, Verdict, issue_title
 from sandboxes.errors import SandboxDied, SandboxError, SetupFailed
 from sandboxes.types import Limits
 
 if TYPE_CHECKING:
+    from agent.budget import Budget
     from agent.gate import Baseline, Runner, Shelf
     from agent.git import Repository
     from agent.models.provider import FailedTry
+    from agent.toolbox import Toolbox
     from sandboxes.docker import Docker
     from sandboxes.types import Environment
 
@@ -61,6 +69,10 @@ class Start:
     """It gains its second run while the model works."""
     tar: Path
     """The repository at the base commit."""
+    base: Base
+    """What is known of its files."""
+    suspects: dict[tuple[str, ...], str] = field(default_factory=dict)
+    """What was seen of lines that only failing tests run, by tree and tests."""
 
 
 @dataclass
@@ -82,6 +94,8 @@ class Run:
     """What a run has come to that goes on looking for something better."""
     caches: Caches = field(default_factory=Caches)
     """Gemini's explicit caches: made once, used by all attempts, deleted at the end."""
+    budget: Budget | None = None
+    """Where each request to a provider is reserved; models without one need none."""
 
     async def execute(self) -> dict[str, Any]:
         """Take the task to its end and return what result.json holds, which is then also on disk.
@@ -105,6 +119,8 @@ class Run:
             ending = RunEnding(
                 "model_error" if isinstance(error, ModelError) else "environment", error=str(error)
             )
+        except BudgetSpent as spent:
+            ending = RunEnding("limit", error=str(spent))
         except Exception as error:
             trace = self.folder / "internal-error.txt"
             write_atomically(trace, traceback.format_exc().encode("utf-8", "backslashreplace"))
@@ -131,25 +147,29 @@ class Run:
         return ending
 
     async def _attempts(self, start: Start) -> RunEnding:
-        deadline = anyio.current_time() + self.settings.minutes * 60
-        rejections: list[Rejection] = []
-        for number in range(1, self.settings.attempts + 1):
-            ladder = self.settings.models
-            spec = ladder[min(number, len(ladder)) - 1]
-            self.log.append(events.PhaseStarted("attempt", f"{number} of {self.settings.attempts}: {spec}"))
-            ending = await self._work(start, spec, number, rejections, deadline)
-            if ending.how == "model_error" or (ending.how == "refused" and number >= len(ladder)):
-                raise ModelError(ending.detail)
-            verdict = None
-            if ending.patch is not None:
-                verdict = await self._judge(start, number, ending.patch)
-                if verdict.accepted or verdict.needs_review:
-                    return await self._published(start, ending.patch, verdict)
-            rejections.append(Rejection(number, ending.how, ending.detail, verdict))
-            if ending.how == "minutes" or (ending.how == "gave_up" and number >= len(ladder)):
-                # A model that gave up has, from the same start with no new fact, nothing to add.
-                break
-        return _unsolved(rejections)
+        climb = Climb(
+            self.log,
+            self.settings.models,
+            self._first_rung(start),
+            self.settings.attempts,
+            self.settings.best_of,
+            anyio.current_time() + self.settings.minutes * 60,
+            partial(self._work, start),
+            partial(self._judge, start),
+            partial(self._published, start),
+        )
+        return await climb.to_the_end()
+
+    def _first_rung(self, start: Start) -> int:
+        """The place on the ladder where this task begins, told with its reason where there is a choice."""
+        task, models = self.task, self.settings.models
+        if len(models) == 1:
+            return 0
+        paths = self.repository.files(self.repository.tree_of(task.base))
+        facts = task_facts(task.issue, paths, start.baseline.outcomes, task.fail_to_pass)
+        place, why = choose(self.settings.routes, facts, len(models))
+        self._note(f"routed to rung {place + 1} of {len(models)}, {models[place]}: {why}")
+        return place
 
     async def _prepare(self, tar: Path) -> Start:
         """The environment of the repository at the base commit, and the outcomes of its tests there."""
@@ -188,7 +208,19 @@ class Run:
         failing = sorted(t for t, o in baseline.outcomes.items() if o in ("failed", "error"))
         counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         self.log.append(events.BaselineTaken(counts, failing, time.monotonic() - started))
-        return Start(docker, environment, gate, baseline, tar)
+        return Start(docker, environment, gate, baseline, tar, self._base(tree))
+
+    def _base(self, tree: str) -> Base:
+        from agent.gate.paths import Paths
+
+        files = self.repository.files(tree)
+        paths = Paths(files)
+
+        def lines(path: str) -> int:
+            text = self.repository.blob(files[path][1])
+            return 0 if b"\0" in text else text.count(b"\n") + (not text.endswith(b"\n"))
+
+        return Base(frozenset(files), lines, lambda path: paths.kind(path) == "product")
 
     async def _again(self, start: Start) -> None:
         """The suite on the base once more, while the model works: what ends otherwise now is flaky."""
@@ -201,23 +233,40 @@ class Run:
             self._note(f"flaky on the base commit: {listed}", "warning")
 
     async def _work(
-        self, start: Start, spec: str, number: int, rejections: Sequence[Rejection], deadline: float
+        self,
+        start: Start,
+        spec: str,
+        number: int,
+        rejections: Sequence[Rejection],
+        deadline: float,
+        *,
+        attempts: int,
     ) -> attempt.Ending:
         """The model's part: a new sandbox, a new conversation, verified facts."""
         from agent.toolbox import open_toolbox
 
         left = deadline - anyio.current_time()
         model = open_model(
-            spec, seconds=left, seed=self.seed, attempt=number, on_failed_try=self._retried(number)
+            spec,
+            seconds=left,
+            seed=self.seed,
+            attempt=number,
+            on_failed_try=self._retried(number),
+            budget=self.budget,
         )
-        system = render("system")
+        system = system_prompt(spec)
         self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, system))
+        tests = await anyio.to_thread.run_sync(self._proven_tests, rejections)
+        suspects = await self._suspects(start, rejections, tests) if rejections else ""
+        dossier = Dossier(rejections, ledger(self.log.events), sorted(tests), suspects)
         told = brief(
             self.task,
             self.settings.test,
             start.baseline.outcomes,
-            rejections,
-            attempts=self.settings.attempts,
+            dossier,
+            number=number,
+            attempts=attempts,
+            is_product=start.base.is_product,
         )
         self.log.append(events.UserSaid(number, told))
         started = time.monotonic()
@@ -227,15 +276,10 @@ class Run:
             ) as sandbox:
                 await sandbox.put_tree(start.tar)
                 async with open_toolbox(sandbox, test_command=self.settings.test) as toolbox:
-                    ending = await attempt.work(
-                        number,
-                        model,
-                        toolbox,
-                        self.log,
-                        system=system,
-                        turns=self.settings.turns,
-                        deadline=deadline,
-                    )
+                    await _put(toolbox, tests)
+                    ending = await attempt.Attempt(
+                        number, model, toolbox, self.log, start.base, system, self.settings.turns, deadline
+                    ).work()
         except SandboxDied as died:
             turns = sum(isinstance(e, events.ModelReplied) and e.attempt == number for e in self.log.events)
             ending = attempt.Ending(
@@ -253,9 +297,49 @@ class Run:
                 hashlib.sha256(ending.patch).hexdigest() if ending.patch else None,
                 ending.turns,
                 ending.seconds,
+                changed_places(ending.patch or b""),
             )
         )
         return ending
+
+    async def _suspects(self, start: Start, rejections: Sequence[Rejection], tests: Mapping[str, str]) -> str:
+        """Which lines of the base only failing tests run, as text; empty where nothing can be told of that."""
+        from agent.spectrum import spectrum, told
+
+        tree = self.repository.tree_of(self.task.base)
+        failing = list(self.task.fail_to_pass) if self.task.test_patch is None else []
+        if tests:
+            blobs = {path: (REGULAR, self.repository.add_blob(text.encode())) for path, text in tests.items()}
+            tree = self.repository.with_files(tree, blobs)
+            failing = [path for path in tests if path.endswith(".py")]
+        key = (tree, *failing)
+        if failing and key not in start.suspects:
+            found = await spectrum(start.gate, tree, failing, issue=self.task.issue)
+            if found.reason:
+                self._note(f"no lines that only failing tests run: {found.reason}")
+            start.suspects[key] = told(found)
+        return start.suspects.get(key, "")
+
+    def _proven_tests(self, rejections: Sequence[Rejection]) -> dict[str, str]:
+        """Texts of the test files of the last rejected patch whose own test the gate has seen fail on the base."""
+        for rejection in reversed(rejections):
+            verdict = rejection.verdict
+            if verdict is None or rejection.patch is None or not verdict.proven_tests:
+                continue
+            if any(check.name == "adequate" and not check.passed for check in verdict.checks):
+                continue  # it notices too little
+            patched = self.repository.apply(self.repository.tree_of(self.task.base), rejection.patch)
+            files = self.repository.files(patched)
+            data = {
+                path: self.repository.blob(files[path][1])
+                for path in verdict.proven_tests
+                if files[path][0] in (REGULAR, EXECUTABLE)
+            }
+            try:
+                return {path: text.decode() for path, text in data.items()}
+            except UnicodeDecodeError:
+                continue
+        return {}
 
     async def _judge(self, start: Start, number: int, patch: bytes) -> Verdict:
         """The gate's word on `patch`, kept in the run's folder with the patch itself."""
@@ -359,6 +443,16 @@ def sandbox_limits(settings: Settings, seconds: float) -> Limits:
     )
 
 
+async def _put(toolbox: Toolbox, tests: Mapping[str, str]) -> None:
+    """Lay tests that were shown red into the workspace, as a part of the attempt's patch."""
+    for path, text in tests.items():
+        written = await toolbox.call(
+            ToolCall("laid", "write_file", {"path": path, "content": text}), timeout=60
+        )
+        if written.is_error:
+            raise SandboxDied(f"{path} could not be laid into the workspace: {written.text[:300]}")
+
+
 def _import_sdks(specs: Sequence[str]) -> None:
     """Import what is heavy while the sandbox starts: mcp takes 0.8 s of CPU, a provider's SDK up to 1.4 s."""
     import mcp  # noqa: F401
@@ -386,17 +480,3 @@ def _not_red(named: Sequence[str], baseline: Mapping[str, str]) -> str | None:
                 f"; the nearest is {near[0]}" if near else ""
             )
     return None
-
-
-def _unsolved(rejections: Sequence[Rejection]) -> RunEnding:
-    """The status of a run whose attempts are spent, by what happened in all of them."""
-    how = {rejection.how for rejection in rejections if rejection.verdict is None}
-    if len(how) == 1 and all(rejection.verdict is None for rejection in rejections):
-        last = rejections[-1]
-        if how == {"sandbox_died"}:
-            return RunEnding("environment", error=f"the sandbox died in every attempt: {last.detail}")
-        if how <= {"turns", "minutes", "context"}:
-            return RunEnding("limit", error=last.detail)
-    if rejections[-1].how == "minutes":
-        return RunEnding("limit", error=rejections[-1].detail)
-    return RunEnding("rejected", error=rejections[-1].detail if rejections[-1].verdict is None else None)

@@ -149,6 +149,10 @@ class Verdict:
     after: Mapping[str, str] = field(default_factory=dict)
     """Outcome per test id with the fix."""
     seconds: float = 0.0
+    traces: Mapping[str, str] = field(default_factory=dict)
+    """How tests failed with the fix, by id: the end of the trace. Empty where tests are hidden."""
+    proven_tests: tuple[str, ...] = ()
+    """Paths of test files that the patch brings and that were shown red on the base."""
 
     @property
     def status(self) -> Literal["accepted", "needs_review", "rejected"]:

@@ -9,9 +9,9 @@ import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from tools.text import cut_middle, readable, safe
+from tools.text import counted, cut_middle, readable, safe
 from tools.tool import Call, Result, Tool, ToolError
 
 if TYPE_CHECKING:
@@ -46,6 +46,15 @@ OWN_CONFIG = """\
 """
 
 
+class Restored(NamedTuple):
+    """What a restoration did."""
+
+    changes: Sequence[tuple[str, bytes]]
+    """Status (A restored, D removed, M or T put back) and path of each file."""
+    left: Sequence[bytes]
+    """Files that were ignored before and no longer are."""
+
+
 class Base:
     """The workspace as it was at the start: one commit in a git directory of our own, outside the workspace."""
 
@@ -53,6 +62,7 @@ class Base:
         self._workspace = workspace
         self._git_dir = Path(workspace.private, "base")
         self._complete = Path(workspace.private, "base-is-complete")
+        self._index = self._git_dir / "index.now"
         self._lock = threading.Lock()
         self._begun = False
         self._done = threading.Event()
@@ -77,12 +87,67 @@ class Base:
         """What changed since, as `git apply` takes it, with new files unless ignored. Raises ToolError."""
         self.wait()
         with self._lock:
-            index = self._git_dir / "index.now"
-            # With its time: git compares it with the files' to tell which it must read.
-            shutil.copy2(self._git_dir / "index", index)
-            self._git(["add", "-u", "--", "."], index, call)
-            self._add(["--exclude-standard"], index, call)
-            return self._git(DIFF, index, call)
+            return self._git(DIFF, self._now(call), call)
+
+    def tree(self, call: Call) -> str:
+        """The workspace as it is now, without what `patch` leaves out: a git tree of ours. Raises ToolError."""
+        self.wait()
+        with self._lock:
+            return self._tree(call)
+
+    def start(self) -> str:
+        """The tree of the start. Raises ToolError."""
+        self.wait()
+        return self._git(["rev-parse", "HEAD^{tree}"], None, Call()).decode().strip()
+
+    def restore(self, tree: str) -> Restored:
+        """Make the workspace what it was when `tree` gave this tree; what is ignored now stays as it is.
+
+        Git unlinks a symlink that stands where a directory belongs, and writes nothing through it. Raises ToolError
+        when not all could be put back.
+        """
+        self.wait()
+        call = Call()  # half a restoration helps nobody, so it goes on when the client waits no longer
+        with self._lock:
+            before = self._tree(call)
+            try:
+                # Into the index of what is here now: what that has and the tree has not is removed.
+                self._git(["read-tree", "--reset", "-u", tree], self._index, call)
+                fault = ""
+            except ToolError as error:
+                fault = f": {error}"
+            after = self._tree(call)
+            done, left = self._changes(before, after, call), self._changes(tree, after, call)
+            extra = {name for status, name in self._changes(tree, before, call) if status == "A"}
+        # What the restored .gitignore no longer covers appears, and was not ours to remove; the rest is a fault.
+        missed = [name for status, name in left if status != "A" or name in extra]
+        if missed:
+            names = ", ".join(map(readable, missed[:10]))
+            raise ToolError(
+                f"{counted(len(missed), 'file')} could not be put back ({names}){fault}; see `diff`"
+            )
+        return Restored(done, [name for _, name in left])
+
+    def _now(self, call: Call) -> Path:
+        """An index of the workspace as it is now."""
+        # One that was killed may have left its lock; whoever holds ours is the only one to use it.
+        Path(f"{self._index}.lock").unlink(missing_ok=True)
+        # With its time: git compares it with the files' to tell which it must read.
+        shutil.copy2(self._git_dir / "index", self._index)
+        self._git(["add", "-u", "--", "."], self._index, call)
+        self._add(["--exclude-standard"], self._index, call)
+        return self._index
+
+    def _tree(self, call: Call) -> str:
+        return self._git(["write-tree"], self._now(call), call).decode().strip()
+
+    def _changes(self, old: str, new: str, call: Call) -> list[tuple[str, bytes]]:
+        """Status (A, D, M or T) and path of each file that differs between two trees."""
+        said = self._git(
+            ["diff-tree", "-r", "-z", "--no-renames", "--name-status", old, new, "--"], None, call
+        )
+        fields = said.split(b"\0")[:-1]
+        return [(fields[i].decode(), fields[i + 1]) for i in range(0, len(fields), 2)]
 
     def _record(self) -> None:
         call = Call()
@@ -229,7 +294,6 @@ TOOLS = [
                 "type": "string",
                 "description": "what you changed, or with give_up what you ruled out",
             },
-            "root_cause": {"type": "string", "description": "which code was wrong and why"},
             "give_up": {"type": "boolean", "description": "true when there is no fix to hand in"},
         },
         ("summary",),

@@ -114,14 +114,22 @@ def _edit_file(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> R
         )
     first = _line_numbers(before, find)[0]
     after = before.replace(find, put)
-    _write(path, after.encode("utf-8", "surrogateescape"))
+    after_bytes = after.encode("utf-8", "surrogateescape")
+    _write(path, after_bytes)
     place = workspace.shown(path)
     text = f"edited {place}: " + (f"{count} places" if count > 1 else f"line {first}")
     shown_lines = _around(after, first, put.count("\n") + 1)
     warning = _new_syntax_error(path, before, after)
     return Result(
         "\n".join(filter(None, [text, warning, shown_lines])),
-        {"path": place, "replacements": count, "line": first, "syntax_error": bool(warning)},
+        {
+            "path": place,
+            "replacements": count,
+            "line": first,
+            "syntax_error": bool(warning),
+            "before": _digest(before_bytes),
+            "after": _digest(after_bytes),
+        },
     )
 
 
@@ -130,9 +138,11 @@ def _write_file(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> 
     path = workspace.resolve_for_writing(shown)
     if Path(path).is_dir():
         raise ToolError(f"{shown!r} is a directory")
+    before_bytes: bytes | None = None
     before: str | None = None
     if os.path.lexists(path):
-        before = _load(workspace, shown, path).decode("utf-8", "surrogateescape")
+        before_bytes = _load(workspace, shown, path)
+        before = before_bytes.decode("utf-8", "surrogateescape")
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -145,8 +155,21 @@ def _write_file(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> 
     warning = _new_syntax_error(path, before or "", content)
     return Result(
         "\n".join(filter(None, [text, warning])),
-        {"path": place, "created": before is None, "syntax_error": bool(warning)},
+        {
+            "path": place,
+            "created": before is None,
+            "syntax_error": bool(warning),
+            "before": None if before_bytes is None else _digest(before_bytes),
+            "after": _digest(content.encode()),
+        },
     )
+
+
+def _digest(data: bytes) -> str:
+    """By it the runtime knows a text that the file had before."""
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
 
 
 def _write(path: str, data: bytes) -> None:

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ def _run_tests(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> R
 
     ids: list[str] = arguments.get("ids", [])
     timeout = arguments.get("timeout", DEFAULT_TIMEOUT)
+    # Before they run: what they leave is not what was tested.
+    tree, untaken = workspace.checkpoints.take(call)
     place = Path(tempfile.mkdtemp(prefix="tests-", dir=workspace.private))
     output = Output(workspace.private)
     try:
@@ -62,7 +64,7 @@ def _run_tests(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> R
         [] if whole else [test_id for test_id in ids if not any(_names(test_id, found) for found in outcomes)]
     )
     data = _data(outcomes, finished)
-    data["not_found"] = unknown
+    data |= {"not_found": unknown, "checkpoint": None}
     said: list[str] = []
     if finished.timed_out:
         said.append(f"timed out after {timeout:g} s: the tests and all that they started were killed")
@@ -75,6 +77,8 @@ def _run_tests(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> R
         said.append(note + ("; ids were not looked at" if ids else ""))
     if outcomes:
         said.append(_text(outcomes, data, finished))
+        data["checkpoint"], note = _checkpoint(workspace, tree, untaken, data["outcomes"])
+        said.append(note)
         if data["failures"] or data["collection_errors"]:
             output.save()
             said.append(f"[all that the tests printed is in {output.path}]")
@@ -84,6 +88,19 @@ def _run_tests(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> R
         said.append(f"{reason} (exit code {finished.exit_code}). The end of the output:\n{tail}")
     failed_to_run = bool(unknown) or finished.timed_out or not outcomes
     return Result("\n".join(said), data, is_error=failed_to_run)
+
+
+def _checkpoint(
+    workspace: Workspace, tree: str, untaken: str, outcomes: Mapping[str, str]
+) -> tuple[int | None, str]:
+    """The number that `undo` knows the tested state by, and what to say of it."""
+    if tree:
+        try:
+            number = workspace.checkpoints.record(tree, outcomes)
+            return number, f"[checkpoint {number}]"
+        except (ToolError, OSError) as error:
+            untaken = str(error)
+    return None, f"[no checkpoint for undo: {untaken}]"
 
 
 def _outcomes(report: Path) -> tuple[dict[str, TestOutcome], str]:

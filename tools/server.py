@@ -16,13 +16,21 @@ import traceback
 import warnings
 from typing import IO, Any
 
-from tools import changes, files, finding, protocol, running, shell
+from tools import changes, checkpoints, files, finding, protocol, running, shell
 from tools.text import nearest, safe
 from tools.tool import Call, Result, Tool, ToolError
 from tools.workspace import Workspace
 
 TOOLS = {
-    tool.name: tool for tool in (*shell.TOOLS, *files.TOOLS, *finding.TOOLS, *running.TOOLS, *changes.TOOLS)
+    tool.name: tool
+    for tool in (
+        *shell.TOOLS,
+        *files.TOOLS,
+        *finding.TOOLS,
+        *running.TOOLS,
+        *checkpoints.TOOLS,
+        *changes.TOOLS,
+    )
 }
 MAX_LINE = 32 * 1024 * 1024
 """Bytes of one message from the client."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -60,35 +60,40 @@ class Tool:
         }
 
     def checked(self, arguments: object) -> dict[str, Any]:
-        """The arguments, valid by the schema and without those that are null.
+        """As the function `checked`."""
+        return checked(self.name, self.properties, self.required, arguments)
 
-        Raises ToolError that names each fault and what is expected.
-        """
-        if not isinstance(arguments, dict):
-            raise ToolError(f"{self.name} takes an object of arguments: {self._usage()}")
-        faults: list[str] = []
-        good: dict[str, Any] = {}
-        for name, value in arguments.items():
-            schema = self.properties.get(name)
-            if schema is None:
-                near = nearest(name, self.properties, 1)
-                faults.append(f"there is no argument {name!r}" + (f", perhaps {near[0]!r}" if near else ""))
-            elif value is not None:
-                fault, value = _check(value, schema)
-                if fault:
-                    faults.append(f"{name!r} {fault}")
-                good[name] = value
-        faults += [f"{name!r} is missing" for name in self.required if arguments.get(name) is None]
-        if faults:
-            raise ToolError(f"{self.name}: {'; '.join(faults)}. Usage: {self._usage()}")
-        return good
 
-    def _usage(self) -> str:
-        parts = [
-            f"{name}: {_type_name(schema)}" + ("" if name in self.required else " (optional)")
-            for name, schema in self.properties.items()
-        ]
-        return f"{self.name}({', '.join(parts)})"
+def checked(
+    tool: str, properties: Mapping[str, Mapping[str, Any]], required: Sequence[str], arguments: object
+) -> dict[str, Any]:
+    """The arguments of a call, valid by the tool's schema and without those that are null.
+
+    Raises ToolError that names each fault and what is expected.
+    """
+    parts = [
+        f"{name}: {_type_name(schema)}" + ("" if name in required else " (optional)")
+        for name, schema in properties.items()
+    ]
+    usage = f"{tool}({', '.join(parts)})"
+    if not isinstance(arguments, dict):
+        raise ToolError(f"{tool} takes an object of arguments: {usage}")
+    faults: list[str] = []
+    good: dict[str, Any] = {}
+    for name, value in arguments.items():
+        schema = properties.get(name)
+        if schema is None:
+            near = nearest(name, properties, 1)
+            faults.append(f"there is no argument {name!r}" + (f", perhaps {near[0]!r}" if near else ""))
+        elif value is not None:
+            fault, value = _check(value, schema)
+            if fault:
+                faults.append(f"{name!r} {fault}")
+            good[name] = value
+    faults += [f"{name!r} is missing" for name in required if arguments.get(name) is None]
+    if faults:
+        raise ToolError(f"{tool}: {'; '.join(faults)}. Usage: {usage}")
+    return good
 
 
 _TYPES: dict[str, tuple[type, ...]] = {

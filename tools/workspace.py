@@ -14,6 +14,7 @@ from tools.tool import ToolError
 
 if TYPE_CHECKING:
     from tools.changes import Base
+    from tools.checkpoints import Checkpoints
     from tools.shell import Shell
 
 TOOLBOX = "/opt/toolbox/bin"
@@ -25,6 +26,7 @@ class Workspace:
     def __init__(self, root: str, scratch: str, test_command: str) -> None:
         """`root` is what the model works on, `scratch` a directory for what the tools keep. Raises OSError."""
         from tools.changes import Base
+        from tools.checkpoints import Checkpoints
         from tools.shell import Shell
 
         self.root = os.path.realpath(root)
@@ -36,6 +38,7 @@ class Workspace:
         self.processes = Processes()
         self.shell: Shell = Shell(self)
         self.base: Base = Base(self)
+        self.checkpoints: Checkpoints = Checkpoints(self)
 
     def resolve(self, path: str) -> str:
         """The absolute path that the model means. Raises ToolError."""

@@ -27,7 +27,7 @@ def main(args: argparse.Namespace) -> int:
     from sandboxes.doctor import diagnose
 
     findings = run_async(diagnose)
-    findings += [_git(), _model(), _runs(), _temporary()]
+    findings += [_git(), _model(), _runs(), _spent_today(), _temporary()]
     lines = []
     for finding in findings:
         lines.append(f"{'ok     ' if finding.ok else 'MISSING'}  {finding.name}: {finding.detail}")
@@ -75,6 +75,25 @@ def _runs() -> Finding:
             mend = "free some space there, or set AGENT_HOME to a folder on another disk"
         return Finding("runs", False, f"can't be kept in {folder}: {error.strerror}", mend)
     return Finding("runs", True, f"kept in {folder}")
+
+
+def _spent_today() -> Finding:
+    """What the day has cost, and its limit. What killed runs had reserved is counted here, too."""
+    from agent.budget import Ledger, today
+    from agent.config import home, per_day
+    from agent.errors import AgentError
+    from agent.progress import money
+
+    try:
+        limit, path = per_day(), home() / "ledger.sqlite"
+        if not path.exists():
+            return Finding("spent today", True, "nothing")
+        with Ledger(path) as ledger:
+            [account] = ledger.accounts({today(): limit}).values()
+    except (AgentError, OSError) as error:
+        text, _, mend = str(error).partition("; ")
+        return Finding("spent today", False, text, mend or "mend the file, or move it away")
+    return Finding("spent today", True, f"{money(account.told())} (UTC)")
 
 
 def _temporary() -> Finding:

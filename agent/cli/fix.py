@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from agent.cli.inputs import (
     check_output,
+    dollars,
     new_run,
+    open_budget,
     read_issue,
     read_test_patch,
     repository_settings,
@@ -55,8 +57,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--model",
         action="append",
         metavar="SPEC",
-        help="provider/model; repeated: the next one is tried after a rejection (default: by the keys that are "
-        "set, else local/repair, which needs none)",
+        help="provider/model; repeated: a ladder, cheapest first, the next one is asked after a rejection (default: by "
+        "the keys that are set, else local/repair, which needs none)",
     )
     p.add_argument(
         "--thinking",
@@ -64,6 +66,22 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="off, minimal, low, medium, high or max, for models that name no level of their own (NAME:LEVEL)",
     )
     p.add_argument("--attempts", type=int, metavar="N", help="attempts from a clean state (default: 3)")
+    p.add_argument(
+        "--best-of",
+        type=int,
+        metavar="N",
+        help="make each attempt N times side by side; the first patch that the gate accepts ends the others",
+    )
+    p.add_argument(
+        "--budget",
+        type=dollars,
+        metavar="USD",
+        help="what all requests may cost; each is reserved at its worst case before it is sent (default: no limit but "
+        "the day's, usd_per_day in $AGENT_HOME/budget.toml)",
+    )
+    p.add_argument(
+        "--tokens", type=int, metavar="N", help="what they may have, input and output (default: no limit)"
+    )
     p.add_argument("--turns", type=int, metavar="N", help="model replies in one attempt (default: 60)")
     p.add_argument("--minutes", type=float, metavar="N", help="wall time of all attempts (default: 30)")
     p.add_argument(
@@ -101,10 +119,10 @@ def main(args: argparse.Namespace) -> int:
         log = EventLog(folder / "events.jsonl", secret_values(os.environ))
         if args.stream_json:
             log.listeners.append(stream.show)
-        with open_view(sys.stderr) as view:
+        with open_view(sys.stderr) as view, open_budget(settings, run_id, log) as budget:
             log.listeners.append(view.show)
             shelf = Shelf(home() / "baselines")
-            run = Run(run_id, task, settings, log, folder, repository, publish, shelf)
+            run = Run(run_id, task, settings, log, folder, repository, publish, shelf, budget=budget)
             _started(run, repository, tests)
             try:
                 result = run_async(run.execute)
@@ -136,8 +154,9 @@ def _task(args: argparse.Namespace, repository: Repository) -> Task:
 
 
 def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Settings:
-    from agent.config import checked
-    from agent.models.registry import default_spec, open_model, with_thinking
+    from agent.budget import Limit
+    from agent.config import checked, per_day
+    from agent.models.registry import check_prices, default_spec, open_model, with_thinking
 
     settings = repository_settings(repository, base)
     given = {
@@ -147,6 +166,9 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
         "models": tuple(args.model) if args.model else None,
         "thinking": args.thinking,
         "attempts": args.attempts,
+        "usd": args.budget,
+        "tokens": args.tokens,
+        "best_of": args.best_of,
         "turns": args.turns,
         "minutes": args.minutes,
     }
@@ -157,8 +179,13 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
         settings = replace(settings, models=(spec,))
     models = tuple(with_thinking(spec, settings.thinking) for spec in settings.models)
     settings = replace(settings, models=models)
+    limits = {
+        "the budget (--budget, --tokens, [budget] of agent.toml)": Limit(settings.usd, settings.tokens),
+        "the day's limit ($AGENT_HOME/budget.toml)": per_day(),
+    }
     for spec in settings.models:
         open_model(spec)  # a missing key or file is told before anything is set up
+        check_prices(spec, limits)
     return settings
 
 
@@ -181,7 +208,16 @@ def _started(run: Run, repository: Repository, tests: str) -> None:
     from agent.events import Note, RunStarted
 
     task, settings = run.task, run.settings
-    limits = {"attempts": settings.attempts, "turns": settings.turns, "minutes": settings.minutes}
+    limits: dict[str, float] = {
+        "attempts": settings.attempts,
+        "best_of": settings.best_of,
+        "turns": settings.turns,
+        "minutes": settings.minutes,
+    }
+    if settings.usd is not None:
+        limits["usd"] = float(settings.usd)
+    if settings.tokens is not None:
+        limits["tokens"] = settings.tokens
     run.log.append(
         RunStarted(
             run.run_id,
@@ -208,14 +244,21 @@ def _started(run: Run, repository: Repository, tests: str) -> None:
 
 def _report(result: Mapping[str, Any], folder: Path) -> str:
     """The last words of a run, for a person."""
-    from agent.progress import terminal_width, verdict_table
+    from agent.explain import explained
+    from agent.progress import money, terminal_width, verdict_table, wrapped
 
-    cost = result["cost_usd"]
-    lines = [verdict_table(dict(result), terminal_width(sys.stdout)), ""]
+    cost, width = result["cost_usd"], terminal_width(sys.stdout)
+    lines = [verdict_table(dict(result), width), ""]
+    if told := result["explanation"]:
+        lines += [part for line in explained(told) for part in wrapped(line, width, "    ")]
+        lines.append("")
     lines.append(f"{result['status']}" + (f": {result['error']}" if result["error"] else ""))
     lines.append(
         f"cost: {'unknown' if cost is None else f'{cost:.4f} USD'}   run: {result['run_id']}   {folder}"
     )
+    budget = result["budget"]
+    if budget and (budget["usd_limit"], budget["tokens_limit"]) != (None, None):
+        lines.append(f"budget: {money(budget)}")
     if result["patch"]:
         lines.append(f"patch: {result['patch']}")
         if result["branch"]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
 
 if TYPE_CHECKING:
+    from agent.budget import Budget
     from agent.config import Settings
+    from agent.events import EventLog
     from agent.git import Repository
 
 MAX_ISSUE = 1024 * 1024
@@ -72,6 +77,14 @@ def test_ids(given: list[str]) -> tuple[str, ...]:
     if not all(given):
         raise UsageError("--fail-to-pass: the test id is empty; write one such as tests/test_x.py::test_y")
     return tuple(dict.fromkeys(given))
+
+
+def dollars(text: str) -> Decimal:
+    """A flag's amount of dollars. Raises ValueError for what is no number."""
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(f"no amount of dollars: {text!r}") from error
 
 
 def repository_settings(repository: Repository, base: str) -> Settings:
@@ -152,3 +165,30 @@ def new_run() -> tuple[str, Path]:
             f"{folder}: {error.strerror}; set AGENT_HOME to a folder that can be written"
         ) from error
     return run_id, folder
+
+
+@contextmanager
+def open_budget(settings: Settings, run_id: str, log: EventLog) -> Iterator[Budget | None]:
+    """The budget of a run, which tells its changes to `log`; None where no model is paid."""
+    from agent.budget import Budget, Change, Ledger, Limit
+    from agent.config import home, per_day
+    from agent.events import BudgetChanged, Note
+    from agent.models.registry import paid
+
+    def told(change: Change) -> None:
+        usd = None if change.amount.nano_usd is None else change.amount.usd
+        accounts = {kind: account.told() for kind, account in change.accounts.items()}
+        log.append(BudgetChanged(change.what, usd, change.amount.tokens, accounts, change.held_to))
+        if change.beyond:
+            text = (
+                "the provider counted more for a request than it could have: longer than its limit, or more tokens "
+                "than it had bytes; it counts in full"
+            )
+            log.append(Note(text, "warning"))
+
+    if not any(map(paid, settings.models)):
+        yield None
+        return
+    with Ledger(home() / "ledger.sqlite") as ledger:
+        limit = Limit(settings.usd, settings.tokens)
+        yield Budget(ledger, run_id, limit, per_day(), on_change=told)

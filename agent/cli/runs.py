@@ -48,13 +48,16 @@ def _line(row: Mapping[str, Any]) -> str:
 
 def show(args: argparse.Namespace) -> int:
     from agent.events import read_events
-    from agent.progress import event_lines, terminal_width
+    from agent.progress import event_lines, is_side_by_side, terminal_width
 
     path = _find(args.run_id) / "events.jsonl"
     width = terminal_width(sys.stdout)
+    numbered = False
     for data, _ in read_events(path):
         try:
-            lines = event_lines(data, full=args.full, width=width)
+            if data["type"] == "run_started":
+                numbered = is_side_by_side(data)
+            lines = event_lines(data, full=args.full, width=width, numbered=numbered)
         except Exception as error:  # fields of other types than ours
             what = f"{data['type']} of number {data.get('n')}"
             raise UsageError(f"{path}: the event {what} is not one of this agent: {error!r}") from error

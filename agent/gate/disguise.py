@@ -152,7 +152,7 @@ async def failures(
 def _read(data: bytes, job: Plain) -> list[tuple[int, Failure]]:
     return [
         (int(number), (f"{job.names[module]}::{test}", int(place), str(kind), str(said), int(line)))
-        for number, module, test, place, kind, said, line in json.loads(data)
+        for number, module, test, place, kind, said, line in map(json.loads, data.splitlines())
         if kind and test
     ]
 

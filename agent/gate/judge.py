@@ -29,7 +29,7 @@ import anyio.to_thread
 from agent.errors import UsageError
 from agent.gate import compare, extra, flakes, order, renaming, scan, scan_tests, trials
 from agent.gate.baseline import Baseline
-from agent.gate.compare import Outcomes, Red, Secret
+from agent.gate.compare import LISTED, Outcomes, Red, Secret
 from agent.gate.policy import MAX_PATCH, changes, examine
 from agent.gate.runner import Runner, last_lines, named_outcomes
 from agent.gate.rust_tests import with_tests_of
@@ -77,6 +77,8 @@ async def judge(
         before=named_outcomes(judgement.before),
         after=named_outcomes(judgement.after),
         seconds=round(time.monotonic() - started, 3),
+        traces=judgement.traces,
+        proven_tests=judgement.proven,
     )
 
 
@@ -101,6 +103,8 @@ class Judgement:
         self.before: Outcomes = {}
         self.after: Outcomes = {}
         self.shown: tuple[str, ...] = ()
+        self.proven: tuple[str, ...] = ()
+        self.traces: dict[str, str] = {}
         self.flaky: Mapping[str, str] = {}
         self.excused: set[str] = set()
         self.suspicions: list[str] = []
@@ -120,6 +124,10 @@ class Judgement:
         self.secret = Secret(self.ids(self.hidden), frozenset(self.baseline.outcomes))
         red = await self._red()
         self.check("red", not red.fault, red.evidence)
+        if not self.named and not self.hidden:
+            self.proven = tuple(
+                sorted({self.path(file_of(test)) for test in red.ids} & {*self.intake.additive})
+            )
         self.after_tree = self.tree_after()
         await anyio.to_thread.run_sync(self._scan, red)
         await self._run_and_try(red, taken, once=baseline is None)
@@ -154,7 +162,7 @@ class Judgement:
             others = Started(tasks, partial(extra.run, self.runner, self.base, checked, self.extra_checks))
             if bad := await first.result():
                 self.shown = red.ids
-                self.check("green", False, f"with the fix:\n{self.secret.told(bad, self.after)}")
+                self.check("green", False, f"with the fix:\n{self._failing(bad, self.after)}")
             self.check("runner", *await suite.result())
             self.taken = await again.result()
             await self._judge_after(red)
@@ -323,8 +331,6 @@ class Judgement:
                 bad = bad or sorted(files)
         failing = [test for test in kept.failing if test not in excused]
         self.excused = excused
-        if slower := compare.slower(base, after):
-            self.suspicions.append(slower)
         self._say_after(red, bad, {**after, **changed}, kept, failing)
 
     def _say_after(
@@ -334,13 +340,15 @@ class Judgement:
         self.shown = red.ids
         shown = len(red.ids)
         good = f"{shown} tests that failed without the fix pass with it" if shown else "the new tests pass"
-        self.check("green", not bad, f"with the fix:\n{told(bad, seen)}" if bad else good, go_on=True)
+        self.check(
+            "green", not bad, f"with the fix:\n{self._failing(bad, seen)}" if bad else good, go_on=True
+        )
         still = f"{kept.required - len(kept.failing)} of {kept.required} tests that passed before still pass"
         flaky = "".join(
             f"\nflaky{' (on the base too)' if test in self.taken.flaky else ''}: {self.secret.name(test)} {how}"
             for test, how in self.flaky.items()
         )
-        regressions = f"\nregressions:\n{told(failing, self.after)}" if failing else ""
+        regressions = f"\nregressions:\n{self._failing(failing, self.after)}" if failing else ""
         ever = [test for test in self.after if test not in red.ids and compare.is_failing(self.after, test)]
         old = sum(compare.is_failing(self.baseline.outcomes, test) for test in ever)
         said = (
@@ -353,6 +361,23 @@ class Judgement:
         self.check("vanished", not kept.vanished, gone if kept.vanished else "no test is gone", go_on=True)
         skipped = told(kept.skipped, self.after) or "no test is newly skipped or expected to fail"
         self.check("newly_skipped", not kept.skipped, skipped, go_on=True)
+
+    def _failing(self, tests: Sequence[str], seen: Outcomes) -> str:
+        """What to tell of tests that fail with the fix; their traces are kept for the next attempt."""
+        if not self.hidden:
+            self.traces |= {
+                test: seen[test].detail for test in tests[:LISTED] if compare.is_failing(seen, test)
+            }
+        told = self.secret.told(tests, seen)
+        same = [
+            test
+            for test in tests
+            if compare.first_line(seen, test)
+            and compare.first_line(seen, test) == compare.first_line(self.before, test)
+        ]
+        if same and not self.hidden:
+            told += f"\n{len(same)} of them word for word as without the fix"
+        return told
 
     async def _green_first(self, red: Red) -> list[str]:
         """Run only the tests that show the fix, and return those that do not pass with it."""

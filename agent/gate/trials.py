@@ -35,6 +35,8 @@ MUTANT_TIMEOUT = 20.0
 """Seconds that a mutant may take beside three times what its tests take without it: many mutants do not end."""
 MUTANT_SECONDS = 120.0
 """After this long no further mutant is begun."""
+SLOW_ROUNDS = 4
+"""Of further runs with and without the fix, before a test is called slower."""
 MAX_REPEATED = 20.0
 """Seconds of the tests that are repeated: slower ones are not."""
 NAMELESS = re.compile(
@@ -51,7 +53,7 @@ NAMELESS = re.compile(
 async def forgery(judgement: Judgement, red: Red, suite: Callable[[], Awaitable[object]]) -> Tried:
     """Tests that are made to fail must fail. `suite` waits for the run of the suite that is in question."""
     shown = {file_of(test) for test in (*red.ids, *red.names)} | set(red.files)
-    expected = {**judgement.baseline.outcomes, **judgement.before}
+    expected = dict(judgement.before)
     if red.files or not all(compare.matching(name, expected) for name in red.names):
         await suite()  # only then the tests that shall be made to fail have names
         expected = dict(judgement.after)
@@ -69,6 +71,7 @@ async def forgery(judgement: Judgement, red: Red, suite: Callable[[], Awaitable[
 
     odd, asked = await integrity.forged(
         sources,
+        red.ids,
         expected,
         laid_on("the patched tree, its tests made to fail", judgement.after_tree),
         laid_on("the base, its tests made to fail", judgement.before_tree),
@@ -198,7 +201,7 @@ async def effects_of(judgement: Judgement, suite: Callable[[], Awaitable[tuple[b
         if tree != judgement.after_tree and effects.suspicious(base, both):
             both = both.of_base_tests(await _effects_again(judgement, tree, after))
         suspicions += effects.suspicious(base, both, secret=bool(judgement.hidden))
-    return Tried((), (*suspicions, *await _slower(judgement)))
+    return Tried((), (*suspicions, *await _slower_suite(judgement), *await _slower(judgement)))
 
 
 async def _effects_again(judgement: Judgement, tree: str, first: effects.Effects) -> effects.Effects:
@@ -208,8 +211,23 @@ async def _effects_again(judgement: Judgement, tree: str, first: effects.Effects
     return first.both(run.effects) if run.effects is not None else first
 
 
+async def _slower_suite(judgement: Judgement) -> list[str]:
+    """The suite as a whole, where it takes far longer than the baseline did, and than the base does now."""
+    told = compare.slower(judgement.baseline.outcomes, judgement.after)
+    if not told:
+        return []
+    base, after = [
+        await judgement.runner.run(f"{what}, for its time", tree, baseline=judgement.baseline)
+        for what, tree in (("the base", judgement.base), ("the patched tree", judgement.after_tree))
+    ]
+    if not base.problem and not after.problem:
+        told = compare.slower(base.outcomes, after.outcomes)
+    return [told] if told else []
+
+
 async def _slower(judgement: Judgement) -> list[str]:
-    """Tests that pass on both sides, and are many times slower with the fix in each of three runs."""
+    """Tests that pass on both sides, and take many times as long with the fix: each time, whatever else keeps the
+    machine busy, beside the longest that they ever take without it."""
     before, now = judgement.baseline.outcomes, judgement.after
     both = [test for test in before if compare.is_passed(before, test) and compare.is_passed(now, test)]
     base, after = ({test: outcomes[test].seconds for test in both} for outcomes in (before, now))
@@ -217,12 +235,15 @@ async def _slower(judgement: Judgement) -> list[str]:
     if not slower:
         return []
     files = sorted(set(map(file_of, slower)))
-    patched = (judgement.after_tree, after, "the patched tree, for its time")
-    for tree, seconds, what in (patched, (judgement.base, base, "the base, for its time"), patched):
+    patched = ("the patched tree, for its time", judgement.after_tree, after, min)
+    for what, tree, seconds, of in (
+        patched,
+        ("the base, for its time", judgement.base, base, max),
+    ) * SLOW_ROUNDS:
         run = await judgement.runner.run(what, tree, files, baseline=judgement.baseline)
         for test, outcome in run.outcomes.items():
             if test in seconds:
-                seconds[test] = min(seconds[test], outcome.seconds)
+                seconds[test] = of(seconds[test], outcome.seconds)
         slower = [test for test in slower if test in set(effects.slower(base, after))]
         if not slower:
             return []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from agent.errors import UsageError
 from agent.models import provider
-from agent.models.anthropic_wire import Reader, build_request
+from agent.models.anthropic_wire import Reader, build_request, limit_output
 from agent.models.catalogue import ModelInfo
-from agent.models.faults import Fault, Kind, kind_of, one_line, retry_after, unreachable
+from agent.models.faults import Fault, Kind, kind_of, may_bill, one_line, retry_after, unreachable
 from agent.models.provider import Answer, Try
 from agent.types import Message, ToolSpec
 
@@ -80,6 +81,16 @@ class AnthropicApi:
     ) -> dict[str, Any]:
         return build_request(self._info, self._thinking, system, messages, tools, schema)
 
+    def output_limit(self, request: Mapping[str, Any]) -> int | None:
+        limit: int = request["max_tokens"]
+        return limit
+
+    def limit_output(self, request: Mapping[str, Any], tokens: int) -> dict[str, Any]:
+        return limit_output(request, tokens)
+
+    def billed_besides(self, request: Mapping[str, Any]) -> tuple[int, Decimal]:
+        return 0, Decimal(0)
+
     async def answer(self, request: Mapping[str, Any], seen: Try) -> Answer:
         assert self._client is not None
         reader = Reader(seen)
@@ -130,7 +141,7 @@ class AnthropicApi:
             "too_large": "the conversation is too large for one request",
         }.get(kind)
         reason = f"HTTP {status}{f' {word}' if word else ''}: {said}{f' ({mend})' if mend else ''}"
-        return Fault(kind, reason, retry_after(error.response.headers))
+        return Fault(kind, reason, retry_after(error.response.headers), billed=may_bill(status))
 
     def _secrets(self) -> list[str | None]:
         names = ("api_key", "auth_token", "access_token", "aws_secret_key", "aws_session_token")

@@ -148,6 +148,16 @@ def build_request(
     return request
 
 
+def limit_output(request: Mapping[str, Any], tokens: int) -> dict[str, Any]:
+    """The request for a shorter answer. A budget for thinking must stay below the whole, and is at least 1,024."""
+    shorter = {**request, "max_tokens": tokens}
+    thinking = request.get("thinking", {})
+    if "budget_tokens" in thinking:
+        budget = max(1024, min(thinking["budget_tokens"], tokens // 2))
+        shorter["thinking"] = {**thinking, "budget_tokens": budget}
+    return shorter
+
+
 def _conversation(messages: Sequence[Message], info: ModelInfo) -> list[dict[str, Any]]:
     """Messages as the API demands them: roles alternate, a user begins and ends, every call is answered."""
     check_pairs(messages)

@@ -105,6 +105,20 @@ class ModelInfo:
                 prices = dearer
         return prices.cost(usage)
 
+    def worst_cost(self, input_tokens: int, output_tokens: int) -> Decimal | None:
+        """Dollars that one request with at most so many tokens can cost, each at the dearest price that may apply to
+        it; None when such a price is unknown. An unknown price of cached reads is no matter: they are a discount."""
+        rows = [self.prices, *(prices for above, prices in self.tiers if input_tokens > above)]
+        needed = [price for row in rows for price in (row.input, row.output)]
+        if self.api == "anthropic":  # each request writes a cache
+            needed += [row.cache_write for row in rows]
+        if None in needed:
+            return None
+        inputs = [price for row in rows for price in (row.input, row.cache_write, row.cache_read)]
+        dearest = max(price for price in inputs if price is not None)
+        output = max(row.output for row in rows if row.output is not None)
+        return (input_tokens * dearest + output_tokens * output) / MILLION
+
     def thinking_for(self, level: str | None) -> str | int | None:
         """What the API takes for a thinking level. Raises UsageError that names the supported levels."""
         if level is None:

@@ -31,6 +31,12 @@ TRANSIENT: frozenset[Kind] = frozenset(
 )
 """Faults that another try may not meet. `overflow` and `filtered` become replies; the rest end the attempt."""
 
+PROVIDER_DOWN: frozenset[Kind] = frozenset(
+    {"overloaded", "server", "timeout", "connection", "authentication"}
+)
+"""Of faults that stay, those that the provider's other models would meet too: it is down, or refuses the key. A limit
+of rate or quota may be one model's own, and a 403 is mostly one model that the key may not use."""
+
 _BY_STATUS: Mapping[int, Kind] = {
     400: "bad_request",
     401: "authentication",
@@ -49,17 +55,25 @@ _BY_STATUS: Mapping[int, Kind] = {
 
 
 class Fault(Exception):
-    """One try that failed. Its text is one printable line; `wait` is what the provider asked for, in seconds."""
+    """One try that failed. Its text is one printable line; `wait` is what the provider asked for, in seconds;
+    `billed` says whether it may be billed all the same."""
 
-    def __init__(self, kind: Kind, reason: str, wait: float | None = None) -> None:
+    def __init__(self, kind: Kind, reason: str, wait: float | None = None, *, billed: bool = True) -> None:
         super().__init__(reason)
         self.kind = kind
         self.wait = wait
+        self.billed = billed
 
 
 def kind_of(status: int) -> Kind:
     """What an HTTP status other than 200 says."""
     return _BY_STATUS.get(status, "server" if status >= 500 else "bad_request")
+
+
+def may_bill(status: int) -> bool:
+    """Whether a request that got this HTTP status may be billed. Refusals and failures are not, but one that ran into
+    a time limit, or that something in between lost, may have been answered behind it."""
+    return status < 400 or status in (408, 499) or (status > 500 and status not in (503, 529))
 
 
 def one_line(said: object, secrets: Sequence[str | None] = ()) -> str:
@@ -81,9 +95,10 @@ def unreachable(error: Exception, host: str, mend: str, secrets: Sequence[str | 
     reason = f"no answer from {host}: {one_line(str(root) or type(root).__name__, secrets)}"
     hopeless = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, ssl.SSLCertVerificationError)
     if any(isinstance(one, hopeless) for one in chain):
-        return Fault("bad_request", f"{reason} ({mend})")
+        return Fault("bad_request", f"{reason} ({mend})", billed=False)
     late = any(isinstance(one, httpx2.TimeoutException) for one in chain)
-    return Fault("timeout" if late else "connection", reason)
+    unsent = any(isinstance(one, httpx2.ConnectError | httpx2.ConnectTimeout) for one in chain)
+    return Fault("timeout" if late else "connection", reason, billed=not unsent)
 
 
 def causes(error: BaseException | None) -> list[BaseException]:

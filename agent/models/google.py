@@ -7,12 +7,13 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import UsageError
 from agent.models import provider
 from agent.models.catalogue import ModelInfo
-from agent.models.faults import Fault, kind_of, one_line, retry_after, unreachable
+from agent.models.faults import Fault, kind_of, may_bill, one_line, retry_after, unreachable
 from agent.models.google_wire import Reader, build_request
 from agent.models.provider import Answer, Try
 from agent.types import Message, ToolSpec
@@ -71,6 +72,16 @@ class GoogleApi:
         platform = "vertex" if on_vertex(self._vertex) else "gemini"
         return build_request(self._info, self._thinking, system, messages, tools, schema, platform)
 
+    def output_limit(self, request: Mapping[str, Any]) -> int | None:
+        limit: int = request["config"]["max_output_tokens"]
+        return limit
+
+    def limit_output(self, request: Mapping[str, Any], tokens: int) -> dict[str, Any]:
+        return {**request, "config": {**request["config"], "max_output_tokens": tokens}}
+
+    def billed_besides(self, request: Mapping[str, Any]) -> tuple[int, Decimal]:
+        return self._caches.worst(self._info, request) if self._caches else (0, Decimal(0))
+
     async def answer(self, request: Mapping[str, Any], seen: Try) -> Answer:
         from google.genai.errors import APIError
 
@@ -115,10 +126,12 @@ class GoogleApi:
         if isinstance(error, APIError):
             return self._refused(error, secrets)
         if isinstance(error, exceptions.TransportError) or getattr(error, "retryable", False):
-            return Fault("connection", f"no access token from Google: {one_line(error, secrets)}")
+            reason = f"no access token from Google: {one_line(error, secrets)}"
+            return Fault("connection", reason, billed=False)
         if isinstance(error, exceptions.GoogleAuthError):
             said = one_line(error, secrets)
-            return Fault("authentication", f"no access token from Google: {said} ({_KEY[True]})")
+            reason = f"no access token from Google: {said} ({_KEY[True]})"
+            return Fault("authentication", reason, billed=False)
         if isinstance(error, httpx2.RequestError | httpx2.InvalidURL):
             return unreachable(error, host, f"check {_URL[self._cloud]}", secrets)
         return None
@@ -161,7 +174,8 @@ class GoogleApi:
             reason = f"{word or code} in mid-answer: {said}{f' ({mend})' if mend else ''}"
         else:
             reason = f"HTTP {code}{f' {word}' if word else ''}: {said}{f' ({mend})' if mend else ''}"
-        return Fault(kind, reason, _delay(details) or retry_after(headers))
+        billed = may_bill(getattr(error.response, "status_code", code))
+        return Fault(kind, reason, _delay(details) or retry_after(headers), billed=billed)
 
 
 class Connection:

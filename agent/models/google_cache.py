@@ -147,6 +147,16 @@ class Caches:
             if cache is not None and cache.ours:
                 _count_storage(cache, info, seen)
 
+    def worst(self, info: ModelInfo, request: Mapping[str, Any]) -> tuple[int, Decimal]:
+        """What a request's cache may be billed at most: the tokens of making it, and dollars for its storage since
+        the request before, which is at most a ttl ago, and during this one."""
+        held = {key: request["config"][key] for key in _CACHED if key in request["config"]}
+        text = json.dumps(held, ensure_ascii=False)
+        if not pays(info, len(text) // 4):
+            return 0, Decimal(0)
+        tokens = len(text.encode())
+        return tokens, tokens * (info.prices.cache_storage or 0) * Decimal(2 * TTL_SECONDS) / 3600 / MILLION
+
     async def close(self) -> None:
         """Delete the caches that this object made. What fails ends by its ttl."""
         ours, self._ours = self._ours, {}

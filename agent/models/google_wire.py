@@ -82,6 +82,7 @@ class Reader:
                 self._part(part)
             if candidate.finish_reason:
                 self._finish = candidate.finish_reason.value
+                self._seen.whole = True
                 # The Gemini API's message does not come through its SDK; only Vertex AI's does.
                 rated = [
                     one.category.value

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import UsageError
 from agent.models import chat_wire, provider, responses_wire
 from agent.models.catalogue import ModelInfo
-from agent.models.faults import Fault, causes, kind_of, one_line, retry_after, unreachable
+from agent.models.faults import Fault, causes, kind_of, may_bill, one_line, retry_after, unreachable
 from agent.models.provider import Answer, Try
 from agent.types import Message, ToolSpec
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 OPENAI = "https://api.openai.com/v1"
 NO_KEY = "no-key"
 """What a server that wants no key gets; the SDK insists on one."""
+_LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
+"""What the output limit is called in a request: one of these, where it has one."""
 
 
 class OpenAIApi:
@@ -66,6 +69,15 @@ class OpenAIApi:
             return responses_wire.build_request(*given)
         return chat_wire.build_request(*given, official=self._official)
 
+    def output_limit(self, request: Mapping[str, Any]) -> int | None:
+        return next((request[name] for name in _LIMITS if name in request), None)
+
+    def limit_output(self, request: Mapping[str, Any], tokens: int) -> dict[str, Any]:
+        return {**request, **{name: tokens for name in _LIMITS if name in request}}
+
+    def billed_besides(self, request: Mapping[str, Any]) -> tuple[int, Decimal]:
+        return 0, Decimal(0)
+
     async def answer(self, request: Mapping[str, Any], seen: Try) -> Answer:
         assert self._client is not None
         reader: responses_wire.Reader | chat_wire.Reader
@@ -102,7 +114,8 @@ class OpenAIApi:
             running = f"is the server running at {host}?"
             fault = unreachable(error, host, f"check OPENAI_BASE_URL; {running}", self._secrets())
             if not self._official and any(isinstance(one, httpx2.ConnectError) for one in causes(error)):
-                return Fault(fault.kind, f"{fault}; {running}" if running not in str(fault) else str(fault))
+                text = f"{fault}; {running}" if running not in str(fault) else str(fault)
+                return Fault(fault.kind, text, billed=fault.billed)
             return fault
         return None
 
@@ -128,7 +141,8 @@ class OpenAIApi:
         word = one_line(words[0], self._secrets()) if words else ""
         text = one_line(said, self._secrets())
         reason = f"HTTP {status}{f' {word}' if word else ''}: {text}{f' ({mend})' if mend else ''}"
-        return Fault(kind, reason, _wait(headers, said) if status in (429, 503) else None)
+        wait = _wait(headers, said) if status in (429, 503) else None
+        return Fault(kind, reason, wait, billed=may_bill(status))
 
     def _mend_url(self) -> str:
         if self._official:

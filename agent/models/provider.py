@@ -18,11 +18,14 @@ import anyio.to_thread
 
 from agent.errors import ModelError
 from agent.models.catalogue import ModelInfo
-from agent.models.faults import TRANSIENT, Fault
+from agent.models.faults import PROVIDER_DOWN, TRANSIENT, Fault
+from agent.models.spending import Ended, Spending
 from agent.types import Message, Reply, Stop, ToolCall, ToolSpec, Usage
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
+
+    from agent.budget import Budget
 
 CONNECT_SECONDS = 15.0
 READ_SECONDS = 180.0
@@ -51,6 +54,8 @@ class Try:
     usage: Usage = field(default_factory=lambda: Usage(requests=1))
     extra_usd: Decimal = Decimal(0)
     """What was billed besides tokens (storage of a cache)."""
+    whole: bool = False
+    """Whether the end of the answer came, and all of `usage` with it, even if the answer can't be used."""
     began: float = field(default_factory=time.monotonic)
     first_token_seconds: float | None = None
 
@@ -101,6 +106,18 @@ class Api(Protocol):
         """The request's parameters. `schema`: the answer must be one JSON value of it."""
         ...
 
+    def output_limit(self, request: Mapping[str, Any]) -> int | None:
+        """Tokens that the answer to a request may have, thinking included; None where it names no limit."""
+        ...
+
+    def limit_output(self, request: Mapping[str, Any], tokens: int) -> dict[str, Any]:
+        """The request with a lower limit."""
+        ...
+
+    def billed_besides(self, request: Mapping[str, Any]) -> tuple[int, Decimal]:
+        """What may be billed besides a request and its answer, at most: tokens of input, and dollars."""
+        ...
+
     async def answer(self, request: Mapping[str, Any], seen: Try) -> Answer:
         """Send one request and read its stream. Raises Fault, or whatever its SDK raises."""
         ...
@@ -116,7 +133,8 @@ class Api(Protocol):
 
 class ProviderModel:
     """A model of a provider, for one attempt. Transient faults are retried here and nowhere else; `on_failed_try`
-    hears of every try that failed, also of the last one and of one that was cancelled."""
+    hears of every try that failed, also of the last one and of one that was cancelled. Each try is reserved in
+    `budget` before it is sent."""
 
     repeats_itself = False
 
@@ -126,11 +144,13 @@ class ProviderModel:
         info: ModelInfo,
         api: Api,
         on_failed_try: Callable[[FailedTry], None] | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.spec = spec
         self._info = info
         self._api = api
         self._on_failed_try = on_failed_try
+        self._spending = Spending(budget, info, api) if budget is not None else None
         self._open = False
 
     async def warm(self) -> None:
@@ -146,8 +166,11 @@ class ProviderModel:
         tools: Sequence[ToolSpec],
         schema: Mapping[str, Any] | None = None,
     ) -> Reply:
-        """Answer the conversation. Raises ModelError when the provider failed for good."""
+        """Answer the conversation. Raises ModelError when the provider failed for good, BudgetSpent when the next try
+        could cost more than is left."""
         request = self._api.request(system, messages, tools, schema)
+        if self._spending is not None:
+            self._spending.ask(request, (system, tuple(tools), schema), messages)
         await self.warm()
         try:
             answer, seen, seconds = await self._retried(request)
@@ -156,7 +179,9 @@ class ProviderModel:
                 return Reply(
                     str(fault), (), Usage(), Decimal(0), fault.kind
                 )  # the failed try was told already
-            raise ModelError(f"{self.spec}: {fault}") from fault
+            raise ModelError(f"{self.spec}: {fault}", provider_down=fault.kind in PROVIDER_DOWN) from fault
+        if self._spending is not None:
+            self._spending.answered(seen.usage)
         cost = self._cost(seen)
         first = seen.first_token_seconds
         if answer.stop in ("refusal", "filtered"):
@@ -229,21 +254,33 @@ class ProviderModel:
 
     async def _once(self, request: Mapping[str, Any], seen: Try) -> tuple[Answer, Try, float]:
         """One request. Raises Fault; cancelling closes the connection."""
+        spending, held = self._spending, None
+        if spending is not None:
+            held = await spending.reserve(request)
+            request = held.request
+            seen.began = time.monotonic()
+        ended: Ended = "broken"
         try:
             with anyio.fail_after(REQUEST_SECONDS):
                 answer = await self._api.answer(request, seen)
-        except Fault:
-            raise
+            ended = "answered"
         except TimeoutError as error:
             raise Fault("timeout", f"no whole answer in {REQUEST_SECONDS:.0f} s") from error
         except anyio.get_cancelled_exc_class():
             self._failed("cancelled", None, seen)
             raise
         except Exception as error:
-            fault = self._api.judge(error)
-            if fault is None:
+            fault = error if isinstance(error, Fault) else self._api.judge(error)
+            if seen.whole:
+                ended = "answered"
+            elif fault is not None and not fault.billed:
+                ended = "refused"
+            if fault is None or fault is error:
                 raise
             raise fault from error
+        finally:
+            if spending is not None and held is not None:
+                spending.settle(held, seen, ended, self._cost(seen))
         return answer, seen, time.monotonic() - seen.began
 
     def _failed(self, reason: str, wait: float | None, seen: Try) -> None:

@@ -15,6 +15,7 @@ from agent.errors import UsageError
 from agent.models.catalogue import LEVELS, UNKNOWN_THINKING, Catalogue, ModelInfo, standard
 
 if TYPE_CHECKING:
+    from agent.budget import Budget, Limit
     from agent.models import Model
     from agent.models.google_cache import Caches
     from agent.models.provider import Api, FailedTry
@@ -26,6 +27,8 @@ DEFAULTS = (
     ("openai", "openai/gpt-6-sol"),
 )
 """The model of a user who named none, by the first of these providers whose key is set."""
+_ANY_TIER = 10**9
+"""Tokens of input, beyond the bound of every price tier."""
 KEYS: Mapping[str, tuple[str, ...]] = {
     "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
     "google": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
@@ -92,19 +95,25 @@ def catalogue() -> Catalogue:
 def model_info(spec: ModelSpec) -> ModelInfo:
     """What is known of a provider's model. A cloud's own spelling of a name (`claude-haiku-4-5@20251001`,
     `us.anthropic.claude-haiku-4-5-v1:0`) is known by the name in it, and asked for as it was given."""
-    provider, name = spec.provider, spec.name
-    if provider == "vertex":
-        provider = "anthropic" if name.startswith("claude") else "google"
-        found = catalogue().find(provider, name.partition("@")[0])
-        return replace(found, name=name) if provider == "anthropic" else found
-    if provider == "bedrock":
-        plain = name.rpartition("anthropic.")[2].partition(":")[0].removesuffix("-v1").removesuffix("-v2")
-        return replace(catalogue().find("anthropic", plain), name=name)
+    provider, name = _known_as(spec)
     info = catalogue().find(provider, name)
+    if provider == "anthropic" and spec.provider != "anthropic":
+        return replace(info, name=spec.name)
     if provider == "openai" and not info.known and _compatible_server(os.environ):
         # What is not OpenAI's own speaks Chat Completions; the user's file may say otherwise for a name.
         info = replace(info, api="chat", thinking=UNKNOWN_THINKING["chat"])
     return info
+
+
+def _known_as(spec: ModelSpec) -> tuple[str, str]:
+    """A model's provider and name as the catalogue has them."""
+    name = spec.name
+    if spec.provider == "vertex":
+        return "anthropic" if name.startswith("claude") else "google", name.partition("@")[0]
+    if spec.provider == "bedrock":
+        plain = name.rpartition("anthropic.")[2].partition(":")[0]
+        return "anthropic", plain.removesuffix("-v1").removesuffix("-v2")
+    return spec.provider, name
 
 
 def _compatible_server(environ: Mapping[str, str]) -> bool:
@@ -125,6 +134,35 @@ def warning(spec: str) -> str | None:
     return f"model {spec} is not in the catalogue (see `agent models`), so its cost is unknown{hint}"
 
 
+def paid(spec: str) -> bool:
+    """Whether a model's requests go to a provider, which may bill them."""
+    return parse_spec(spec).provider not in ("local", "scripted")
+
+
+def check_prices(spec: str, limits: Mapping[str, Limit]) -> None:
+    """Raises UsageError where a limit can't be kept, since what a request costs at most is not known. `limits` by what
+    the user calls them."""
+    if not paid(spec):
+        return
+    parsed = parse_spec(spec)
+    info = model_info(parsed)
+    endless = info.max_output is None and info.api in ("responses", "chat")  # the others always get a limit
+    worst, no_answer = (info.worst_cost(_ANY_TIER, output) for output in (1, 0))
+    for name, limit in limits.items():
+        if limit.usd is not None and worst is None:
+            more = ", cache_write = …" if info.api == "anthropic" else ""
+            missing, mend = "price", f"prices = {{ input = …, output = …{more} }}` (USD per million tokens)"
+        elif endless and (limit.tokens is not None or (limit.usd is not None and worst != no_answer)):
+            missing, mend = "longest answer", "max_output = …` (tokens)"
+        else:
+            continue
+        key = "/".join(_known_as(parsed))
+        raise UsageError(
+            f'{name} can\'t be kept: the {missing} of {spec} is not known; write `models."{key}".{mend} into '
+            f"{home() / 'models.toml'}, or run without it"
+        )
+
+
 def sdk_of(spec: str) -> str | None:
     """The package that a model's requests go through, to be imported early."""
     parsed = parse_spec(spec)
@@ -141,12 +179,14 @@ def open_model(
     attempt: int = 1,
     on_failed_try: Callable[[FailedTry], None] | None = None,
     caches: Caches | None = None,
+    budget: Budget | None = None,
 ) -> Model:
     """A new model object for one attempt.
 
     `seconds` and `seed` bound and fix the search of `local/repair`; `attempt` (from 1) chooses the part of a
-    script; `on_failed_try` hears of each fault of a provider; `caches` are Gemini's explicit ones, shared
-    by the attempts of a run. Raises UsageError when the spec, the key or the script is at fault.
+    script; `on_failed_try` hears of each fault of a provider; `caches` are Gemini's explicit ones, shared by the
+    attempts of a run; each request to a provider is reserved in `budget` before it is sent. Raises UsageError when
+    the spec, the key or the script is at fault.
     """
     parsed = parse_spec(spec)
     if parsed.provider == "scripted":
@@ -161,7 +201,8 @@ def open_model(
 
     info = model_info(parsed)
     thinking = info.thinking_for(parsed.thinking)
-    return ProviderModel(spec, info, _api(parsed.provider, info, thinking, caches), on_failed_try)
+    api = _api(parsed.provider, info, thinking, caches)
+    return ProviderModel(spec, info, api, on_failed_try, budget)
 
 
 def _api(provider: str, info: ModelInfo, thinking: str | int | None, caches: Caches | None) -> Api:

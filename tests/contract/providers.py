@@ -49,6 +49,7 @@ api = "responses"
 [models."openai/coder:32b"]
 api = "chat"
 quirks = ["reasoning-content"]
+max_output = 64_000
 prices = { input = 0.5, output = 2.0, cache_read = 0.1 }
 """
 

@@ -146,3 +146,27 @@ def test_cancelling_closes_the_connection_and_tells_what_was_spent(
     with serving(provider, [Fault(then="hang", after=after)], monkeypatch) as server:
         [tried] = talk(provider.spec, use).tries
     assert (tried.reason, tried.wait_seconds) == ("cancelled", None)
+
+
+@each_provider
+@pytest.mark.parametrize(
+    ("fault", "down"),
+    [
+        (Fault(401), True),
+        (Fault(503, headers={"retry-after": "86400"}), True),
+        (Fault(429, headers={"retry-after": "86400"}), False),
+        (Fault(400), False),
+        (Fault(403), False),
+        (Fault(404), False),
+    ],
+    ids=lambda value: str(value.status) if isinstance(value, Fault) else "",
+)
+def test_a_fault_is_the_provider_s_or_one_model_s(
+    provider: Provider, fault: Fault, down: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def use(talking: Talk) -> None:
+        await talking.reply()
+
+    with serving(provider, [fault], monkeypatch), pytest.raises(ModelError) as caught:
+        talk(provider.spec, use)
+    assert caught.value.provider_down is down

@@ -94,9 +94,16 @@ def call(name: str, **arguments: object) -> dict[str, object]:
 
 
 def script(folder: Path, *attempts: list[list[dict[str, object]]]) -> str:
-    """A scripted model: for each attempt a list of replies, for each reply a list of tool calls."""
+    """A scripted model: for each attempt a list of replies, for each reply a list of tool calls.
+
+    It sees the failure and states the root cause before the first one, and runs something before it submits, if it
+    does not do so itself.
+    """
     lines = []
-    for number, replies in enumerate(attempts, 1):
+    for number, (first, *replies) in enumerate(attempts, 1):
+        understood = any(one["name"] == "root_cause" for reply in [first, *replies] for one in reply)
+        replies = [[*([] if understood else UNDERSTOOD), *first], *replies]
+        replies[-1] = [*([] if understood else [call("shell", command=SEE)]), *replies[-1]]
         if number > 1:
             lines.append(json.dumps({"attempt": number}))
         lines += [json.dumps({"text": "so", "tool_calls": calls}) for calls in replies]
@@ -106,9 +113,18 @@ def script(folder: Path, *attempts: list[list[dict[str, object]]]) -> str:
 
 
 FIX = call("edit_file", path="calc.py", old=FIXED_LINE[0], new=FIXED_LINE[1])
-SUBMIT = call(
-    "submit", summary="return the upper bound", root_cause="calc.py:5 returns low for values above high"
+SUBMIT = call("submit", summary="return the upper bound")
+SEE = "python3 -c 'from calc import clamp; print(\"clamp(5, 1, 3) gives\", clamp(5, 1, 3))'"
+CAUSE = call(
+    "root_cause",
+    cause="clamp returns low for values above high",
+    where=["calc.py:5"],
+    test=SEE,
+    observed="clamp(5, 1, 3) gives 1",
+    expected="clamp(5, 1, 3) gives 3",
+    explains="value > high holds for 5, and line 5 then returns low, which is 1",
 )
+UNDERSTOOD = [call("shell", command=SEE), CAUSE]
 
 
 def command(*args: str) -> list[str]:

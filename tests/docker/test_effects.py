@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agent.gate import Baseline
 from tests.docker.gate_harness import Gate, failed, project
 from tests.docker.project import ABOVE, FIXED_LINE, agent, git, make_project
 
@@ -171,6 +173,28 @@ def test_a_person_looks_at_a_fix_that_sleeps(gate: Gate) -> None:
     verdict = gate.judge({"calc.py": sleepy}, named=[ABOVE_HERE])
     assert verdict.needs_review, failed(verdict)
     assert "tests that passed before take 5 times as long" in failed(verdict)["review"]
+
+
+def test_tests_that_are_slow_now_and_then_are_not_laid_at_the_fix(gate: Gate, tmp_path: Path) -> None:
+    # As on a busy machine: of so many tests some are slower in each of the first few runs with the fix.
+    body = "import os\nimport time\n\nimport pytest\n\nfrom calc import clamp\n\n\n"
+    body += '@pytest.mark.parametrize("number", range(80))\ndef test_inside(number):\n'
+    body += "    time.sleep(0.02 * (os.urandom(1)[0] < 115))\n    assert clamp(2, 1, 3) == 2\n"
+    body += "\n\ndef test_above():\n    assert clamp(5, 1, 3) == 3\n"
+    other = project(tmp_path, {"calc.py": CALC, "test_calc.py": body}, gate.environment)
+    verdict = other.judge({"calc.py": FIXED}, named=["test_calc.py::test_above"])
+    assert (verdict.accepted, failed(verdict)) == (True, {})
+
+
+def test_a_baseline_of_a_quieter_hour_does_not_make_a_fix_slow(gate: Gate, tmp_path: Path) -> None:
+    body = "import time\n\nfrom calc import clamp\n\n\ndef test_above():\n    assert clamp(5, 1, 3) == 3\n"
+    body += "".join(f"\n\ndef test_{name}():\n    time.sleep(3)\n" for name in "ab")
+    other = project(tmp_path, {"calc.py": CALC, "test_calc.py": body}, gate.environment)
+    run = other.take_baseline().run
+    quick = {test: replace(outcome, seconds=0.01) for test, outcome in run.outcomes.items()}
+    other.baseline = Baseline(replace(run, outcomes=quick))
+    verdict = other.judge({"calc.py": FIXED}, named=["test_calc.py::test_above"])
+    assert (verdict.accepted, failed(verdict)) == (True, {})
 
 
 def test_hidden_tests_are_not_named(gate: Gate) -> None:

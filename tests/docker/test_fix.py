@@ -39,7 +39,7 @@ def test_a_fix_is_accepted_and_the_repository_is_left_alone(tmp_path):
     assert all(check["passed"] for check in attempt["verdict"]["checks"])
     assert {"applies", "red", "green", "pass_to_pass"} <= {c["name"] for c in attempt["verdict"]["checks"]}
     assert attempt["root_cause"].startswith("calc.py:5")
-    assert (attempt["turns"], result["tool_calls"]["total"], result["cost_usd"]) == (3, 4, 0)
+    assert (attempt["turns"], result["tool_calls"]["total"], result["cost_usd"]) == (3, 7, 0)
     git(repo, "stash", "-q")
     git(repo, "apply", str(tmp_path / "out.diff"))
     assert "return high" in (repo / "calc.py").read_text()
@@ -91,6 +91,8 @@ def test_a_rejected_patch_is_dropped_and_the_next_attempt_starts_clean(tmp_path)
     failed = {check["name"] for check in first["verdict"]["checks"] if not check["passed"]}
     assert failed & {"green", "pass_to_pass"}
     assert second["verdict"]["accepted"]
+    assert (first["hypothesis"]["standing"], second["hypothesis"]["standing"]) == ("refuted", "confirmed")
+    assert first["hypothesis"]["changed"] == ["calc.py:2-3 (+1 -2)"]
     events = [
         json.loads(line)
         for line in (tmp_path / "home" / "runs" / result["run_id"] / "events.jsonl").read_text().splitlines()
@@ -98,7 +100,7 @@ def test_a_rejected_patch_is_dropped_and_the_next_attempt_starts_clean(tmp_path)
     told = next(e["text"] for e in events if e["type"] == "user_said" and e["attempt"] == 2)
     assert "test_above" in told
     assert "marker-7" not in told
-    looked = next(e for e in events if e["type"] == "tool_returned" and e["attempt"] == 2)
+    _, _, looked, *_ = (e for e in events if e["type"] == "tool_returned" and e["attempt"] == 2)
     assert looked["text"].splitlines()[0] == "0", looked["text"]
     assert (
         git(repo, "log", "--format=%p %s", "-1", "fix/clamp").split()[0]
@@ -106,6 +108,45 @@ def test_a_rejected_patch_is_dropped_and_the_next_attempt_starts_clean(tmp_path)
     )
     assert git(repo, "status", "--porcelain") == ""
     assert git(repo, "branch", "--show-current").strip() == "main"
+
+
+def test_a_test_that_was_shown_red_goes_on_into_the_next_attempt(tmp_path):
+    make_project(tmp_path, red=False)
+    new_test = call(
+        "write_file",
+        path="tests/test_above.py",
+        content="from calc import clamp\n\n\ndef test_above():\n    assert clamp(5, 1, 3) == 3\n",
+    )
+    bad = call(
+        "edit_file", path="calc.py", old="    if value > high:\n        return low\n", new="    # marker-7\n"
+    )
+    look = call("shell", command="git status --porcelain")
+    code, result, stderr = fix(
+        tmp_path, script(tmp_path, [[new_test, bad], [SUBMIT]], [[look, FIX], [SUBMIT]])
+    )
+    assert (code, result["status"], result["explanation"]) == (0, "accepted", None), result
+    log = (tmp_path / "home" / "runs" / result["run_id"] / "events.jsonl").read_text().splitlines()
+    second = [e for e in map(json.loads, log) if e.get("attempt") == 2]
+    told = next(e["text"] for e in second if e["type"] == "user_said")
+    assert "tests/test_above.py" in told and "assert clamp(5, 1, 3) == 3" in told
+    assert "marker-7" not in told
+    looked = [e["text"] for e in second if e["type"] == "tool_returned"][2]
+    assert looked.splitlines()[0] == "?? tests/test_above.py"
+    assert "root cause: calc.py:5" in stderr
+
+
+def test_a_run_that_fails_says_what_is_ruled_out_and_where_to_look(tmp_path):
+    make_project(tmp_path)
+    bad = call("edit_file", path="calc.py", old="    return value\n", new="    return value + 0\n")
+    model = script(tmp_path, [[bad], [SUBMIT]])
+    line = ["fix", "--repo", "repo", "--issue", "issue.md", "--model", model, "--attempts", "1"]
+    done = agent(tmp_path, *line, "--fail-to-pass", ABOVE)
+    assert done.returncode == 1, done.stderr
+    report = done.stdout.partition("tried:")[2]
+    assert "ruled out:\n  calc.py:5: clamp returns low for values above high - attempt 1:" in report
+    assert "best evidence: attempt 1, check green (gate/1.diff):" in report
+    assert "word for word as without the fix" in report
+    assert "next: Look at the assertion that still fails" in report
 
 
 def test_without_a_named_test_the_patch_must_bring_one_that_was_red(tmp_path):
@@ -219,7 +260,7 @@ def test_text_that_is_no_text_is_the_model_s_to_mend(tmp_path):
 
 def test_what_a_rejected_model_said_is_not_fed_to_the_next(tmp_path):
     make_project(tmp_path)
-    claim = call("submit", summary="claim-17", root_cause="claim-18")
+    claim = call("submit", summary="claim-17")
     bad = call("edit_file", path="calc.py", old="    if value > high:\n        return low\n", new="")
     _, result, _ = fix(
         tmp_path, script(tmp_path, [[bad], [claim]], [[FIX], [SUBMIT]]), "--fail-to-pass", ABOVE

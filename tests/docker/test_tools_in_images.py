@@ -55,6 +55,12 @@ async def session(tmp_path, image: str | None) -> dict[str, ToolResult]:
             await call("ambiguous", "edit_file", path="src/a.py", old="x", new="y")
             await call("write", "write_file", path="new/b.py", content="B = 1\n")
             await call("tests", "run_tests")
+            # Here the server is an ordinary user's, who may not write everywhere.
+            await call("lock", "shell", command="chmod 555 /workspace/new")
+            await call("locked", "undo")
+            await call("unlock", "shell", command="chmod 755 /workspace/new")
+            await call("undo", "undo")
+            await call("redo", "undo", to=1)
             await call("diff", "diff")
             await call("submit", "submit", summary="done")
     return seen
@@ -74,6 +80,12 @@ def test_every_tool_answers(tmp_path, bare, request):
     assert not seen["edit"].is_error
     assert seen["ambiguous"].is_error
     assert seen["tests"].is_error  # there is nothing to run, and it says so instead of calling that green
+    assert seen["locked"].is_error
+    assert "1 file could not be put back (new/b.py)" in seen["locked"].text
+    assert seen["undo"].data["checkpoint"] == 0
+    assert seen["undo"].data["removed"] == ["new/b.py"]
+    assert seen["redo"].data["put_back"] == ["src/a.py"]
+    assert seen["redo"].data["restored"] == ["new/b.py"]
     patch = seen["diff"].data["patch"]
     assert "+    return x + 2" in patch
     assert "+++ b/new/b.py" in patch

@@ -12,22 +12,35 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
-from agent import attempt
+from agent.attempt import Attempt, Ending
 from agent.conversation import messages
-from agent.events import EventLog, ToolReturned, UserSaid
+from agent.events import DriftSeen, EventLog, HypothesisStated, ToolReturned, UserSaid
 from agent.models.provider import INVALID_JSON
 from agent.models.registry import open_model
 from agent.toolbox import PROTOCOL, Toolbox
+from tests.integration.workspace import base_of
 
 START = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); from tools.server import main; main()"
+FILES = {"a.txt": "one\n"}
+RUN = {"name": "shell", "arguments": {"command": "cat a.txt missing.txt"}}
+CAUSE = {
+    "cause": "there is no second file",
+    "where": ["a.txt:1"],
+    "test": "cat a.txt missing.txt",
+    "observed": "cat: missing.txt: No such file or directory",
+    "expected": "two",
+    "explains": "what is not there can't be read",
+}
+STATE = {"name": "root_cause", "arguments": CAUSE}
 EDIT = {"name": "write_file", "arguments": {"path": "b.txt", "content": "two\n"}}
 SUBMIT = {"name": "submit", "arguments": {"summary": "done"}}
 
 
-def work(tmp_path: Path, *lines: dict[str, Any]) -> tuple[attempt.Ending, EventLog]:
+def work(tmp_path: Path, *lines: dict[str, Any]) -> tuple[Ending, EventLog]:
     root = tmp_path / "workspace"
     root.mkdir()
-    (root / "a.txt").write_text("one\n")
+    for name, text in FILES.items():
+        (root / name).write_text(text)
     script = tmp_path / "script.jsonl"
     script.write_text("\n".join(map(json.dumps, lines)))
     config = {"workspace": str(root), "scratch": str(tmp_path / "s"), "test_command": "python -m pytest"}
@@ -36,19 +49,14 @@ def work(tmp_path: Path, *lines: dict[str, Any]) -> tuple[attempt.Ending, EventL
     log = EventLog(tmp_path / "events.jsonl")
     log.append(UserSaid(1, "Mend it."))
 
-    async def run() -> attempt.Ending:
+    async def run() -> Ending:
         async with anyio.create_task_group() as tasks:
             toolbox = Toolbox(tasks, lambda: Client(server, mode=PROTOCOL))
             await toolbox.start()
-            ending = await attempt.work(
-                1,
-                open_model(f"scripted/{script}"),
-                toolbox,
-                log,
-                system="You mend bugs.",
-                turns=10,
-                deadline=anyio.current_time() + 60,
-            )
+            model, deadline = open_model(f"scripted/{script}"), anyio.current_time() + 60
+            ending = await Attempt(
+                1, model, toolbox, log, base_of(FILES), "You mend bugs.", 10, deadline
+            ).work()
             toolbox.stop()
             return ending
 
@@ -62,10 +70,10 @@ def results(log: EventLog) -> list[ToolReturned]:
 def test_a_mended_call_runs_and_is_counted_as_mended(tmp_path: Path) -> None:
     raw = '```json\n{"path": "a.txt",}\n```'
     read = {"name": "read_file", "arguments": {INVALID_JSON: raw}}
-    ending, log = work(tmp_path, {"tool_calls": [read, EDIT]}, {"tool_calls": [SUBMIT]})
-    first, second, _ = results(log)
+    ending, log = work(tmp_path, {"tool_calls": [read, RUN, STATE, EDIT]}, {"tool_calls": [SUBMIT]})
+    first, *others, _ = results(log)
     assert "one" in first.text and not first.is_error and first.mended
-    assert not second.mended
+    assert not any(other.mended for other in others)
     assert ending.how == "submitted" and ending.patch is not None and b"+two" in ending.patch
 
 
@@ -94,14 +102,18 @@ def test_an_unknown_tool_is_answered_with_the_nearest(tmp_path: Path) -> None:
 )
 def test_a_named_outcome_ends_the_attempt(stop: str, how: str, patched: bool, tmp_path: Path) -> None:
     ending, _ = work(
-        tmp_path, {"tool_calls": [EDIT]}, {"text": "No.", "stop": stop}, {"tool_calls": [SUBMIT]}
+        tmp_path,
+        {"tool_calls": [RUN, STATE, EDIT]},
+        {"text": "No.", "stop": stop},
+        {"text": "No.", "stop": stop},
     )
     assert (ending.how, ending.patch is not None) == (how, patched)
     assert "No." in ending.detail
 
 
 def test_an_answer_that_was_cut_is_told_so_and_goes_on(tmp_path: Path) -> None:
-    ending, log = work(tmp_path, {"text": "I will", "stop": "length"}, {"tool_calls": [EDIT, SUBMIT]})
+    then = {"tool_calls": [RUN, STATE, EDIT, SUBMIT]}
+    ending, log = work(tmp_path, {"text": "I will", "stop": "length"}, then)
     assert ending.how == "submitted"
     assert "cut at the output limit" in messages(log.events, 1)[2].text
 
@@ -110,3 +122,115 @@ def test_a_model_that_says_nothing_is_asked_once_more(tmp_path: Path) -> None:
     ending, log = work(tmp_path, {"text": " ", "stop": "empty"}, {"text": "Well.", "stop": "end"})
     assert ending.how == "no_patch"
     assert "held no tool call" in messages(log.events, 1)[2].text
+
+
+def test_product_code_waits_for_a_root_cause_and_tests_do_not(tmp_path: Path) -> None:
+    test = {"name": "write_file", "arguments": {"path": "tests/test_b.py", "content": "def test(): pass\n"}}
+    scratch = {"name": "write_file", "arguments": {"path": str(tmp_path / "s" / "x"), "content": "x"}}
+    ending, log = work(
+        tmp_path,
+        {"tool_calls": [test, scratch, EDIT, SUBMIT]},
+        {"tool_calls": [RUN, STATE, EDIT, SUBMIT]},
+    )
+    tested, _, early, too_early, *_ = results(log)
+    assert not tested.is_error
+    assert early.is_error and too_early.is_error and "root cause first" in early.text
+    assert ending.how == "submitted" and ending.patch is not None and b"b.txt" in ending.patch
+    assert ending.root_cause == "a.txt:1: there is no second file"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"where": ["a.txt:2"]}, "a.txt has 1 lines"),
+        ({"where": ["b/a.text:1"]}, "no file 'b/a.text'"),
+        ({"where": ["a.txt"]}, "path:line or path:first-last"),
+        ({"where": []}, "'where' is empty"),
+        ({"observed": "AssertionError: made up"}, "not in the output of what was run"),
+        ({"observed": "one"}, "at least 6 characters"),
+        ({"test": "tests/test_z.py::test_z"}, "was not seen to fail here"),
+        ({"cause": " "}, "'cause' is empty"),
+    ],
+)
+def test_a_cause_that_was_not_seen_is_not_taken(changes: dict[str, Any], told: str, tmp_path: Path) -> None:
+    wrong = {"name": "root_cause", "arguments": {**CAUSE, **changes}}
+    _, log = work(tmp_path, {"tool_calls": [RUN, wrong, STATE]}, {"tool_calls": [EDIT, SUBMIT]})
+    _, refused, taken, *_ = results(log)
+    assert refused.is_error and told in refused.text
+    assert not taken.is_error
+    (stated,) = (event for event in log.events if isinstance(event, HypothesisStated))
+    assert not stated.unchecked
+
+
+def test_a_cause_cites_a_run_of_this_attempt(tmp_path: Path) -> None:
+    _, log = work(tmp_path, {"tool_calls": [STATE]}, {"tool_calls": [RUN, STATE, EDIT, SUBMIT]})
+    assert "nothing has been run yet" in results(log)[0].text
+
+
+def test_who_cannot_cite_is_not_locked_out_but_marked(tmp_path: Path) -> None:
+    wrong = {"name": "root_cause", "arguments": {**CAUSE, "observed": "something else"}}
+    ending, log = work(tmp_path, {"tool_calls": [RUN, *[wrong] * 4]}, {"tool_calls": [EDIT, SUBMIT]})
+    (stated,) = (event for event in log.events if isinstance(event, HypothesisStated))
+    assert "'observed' is not in the output" in stated.unchecked
+    assert ending.how == "submitted"
+
+
+def test_a_conversation_that_outgrew_its_window_begins_anew_with_the_facts(tmp_path: Path) -> None:
+    ending, log = work(
+        tmp_path,
+        {"tool_calls": [RUN, STATE, EDIT]},
+        {"text": "too long", "stop": "overflow"},
+        {"tool_calls": [SUBMIT]},
+    )
+    assert ending.how == "submitted"
+    (facts, _, _) = messages(log.events, 1)
+    assert facts.text.startswith("Mend it.")
+    assert "there is no second file" in facts.text and "+two" in facts.text
+
+
+READ = {"name": "read_file", "arguments": {"path": "a.txt"}}
+
+
+def told(log: EventLog) -> list[str]:
+    return [event.text for event in log.events if isinstance(event, UserSaid)]
+
+
+def test_drift_is_told_and_edits_wait_for_the_cause_to_be_stated_anew(tmp_path: Path) -> None:
+    again = {"name": "write_file", "arguments": {"path": "c.txt", "content": "three\n"}}
+    ending, log = work(
+        tmp_path,
+        {"tool_calls": [RUN, STATE, EDIT]},
+        *[{"tool_calls": [READ]}] * 3,
+        {"tool_calls": [again]},
+        {"tool_calls": [STATE, again]},
+        {"tool_calls": [RUN, SUBMIT]},
+    )
+    (seen,) = (event for event in log.events if isinstance(event, DriftSeen))
+    assert (seen.kind, seen.turn) == ("repeated_calls", 4)
+    assert seen.text in told(log)[-1] and "call `root_cause` again" in told(log)[-1]
+    refused, stated, taken = [event for event in results(log) if event.turn in (5, 6)]
+    assert refused.is_error and not stated.is_error and not taken.is_error
+    assert ending.how == "submitted"
+
+
+def test_further_drift_ends_the_attempt_with_what_was_changed(tmp_path: Path) -> None:
+    other = {"name": "find_files", "arguments": {"pattern": "*.txt"}}
+    ending, _ = work(
+        tmp_path,
+        {"tool_calls": [RUN, STATE, EDIT]},
+        *[{"tool_calls": [READ]}] * 3,
+        *[{"tool_calls": [other]}] * 4,
+    )
+    assert ending.how == "drift" and "find_files" in ending.detail
+    assert ending.patch is not None and b"+two" in ending.patch
+    assert ending.turns == 7
+
+
+def test_a_submission_that_nothing_was_run_for_is_questioned_once(tmp_path: Path) -> None:
+    code = {"name": "write_file", "arguments": {"path": "b.py", "content": "two = 2\n"}}
+    ending, log = work(
+        tmp_path, {"tool_calls": [RUN, STATE, code, SUBMIT]}, {"tool_calls": [READ]}, {"tool_calls": [SUBMIT]}
+    )
+    first, second = (event for event in results(log) if event.name == "submit")
+    assert first.is_error and "nothing was run since" in first.text and "submit again" in first.text
+    assert not second.is_error and ending.how == "submitted"

@@ -60,6 +60,7 @@ def test_faults_of_the_command_line_are_named_with_their_mend(folder):
     assert "nowhere" in fix_refused(folder, "--base", "nowhere")
     assert "-rf" in fix_refused(folder, "--base=-rf")
     assert "attempts must be a number above 0" in fix_refused(folder, "--attempts", "0")
+    assert "models.best_of must be from 1 to 16" in fix_refused(folder, "--best-of", "0")
     assert "more than once" in fix_refused(folder, "--test", "go test ./a && go test ./b")
     assert "--output" in fix_refused(folder, "--output", "no/such/folder/x.diff")
     (folder / "fifo.diff").symlink_to("fifo")
@@ -67,6 +68,10 @@ def test_faults_of_the_command_line_are_named_with_their_mend(folder):
     assert "not a regular file" in fix_refused(folder, "--output", "fifo.diff")
     assert "is empty" in fix_refused(folder, "--fail-to-pass", "")
     assert "above 0" in fix_refused(folder, "--minutes", "inf")
+    assert "invalid dollars value: 'much'" in fix_refused(folder, "--budget", "much")
+    for usd in ("0", "nan", "inf", "-1"):
+        assert "usd must be dollars above 0" in fix_refused(folder, f"--budget={usd}")
+    assert "tokens must be a number above 0" in fix_refused(folder, "--tokens", "0")
     assert "beside branch main" in fix_refused(folder, "--branch", "main/x")
     assert "not a branch name" in fix_refused(folder, "--branch", "a..b")
     assert "exists already" in fix_refused(folder, "--branch", "main")
@@ -126,6 +131,38 @@ def test_a_fault_in_agent_toml_of_the_base_is_named_and_the_work_tree_s_one_is_n
     assert "did you mean turns" in fix_refused(folder)
     (repo / "agent.toml").write_text("[budget]\nturns = 1\n")
     assert "did you mean turns" in fix_refused(folder)
+
+
+def test_dollars_are_refused_where_a_price_on_the_ladder_is_unknown(folder):
+    ladder = ["--model", "local/repair", "--model", "openai/unheard-of"]
+    key = {"OPENAI_API_KEY": "a-key-of-nobody"}
+    said = fix_refused(folder, "--budget", "0.50", *ladder, **key)
+    assert "price of openai/unheard-of is not known" in said
+    assert 'write `models."openai/unheard-of".prices = {' in said and "models.toml" in said
+    repo = folder / "repo"
+    (repo / "agent.toml").write_text("[budget]\nusd = 0.5\n")
+    git(repo, "add", "agent.toml")
+    git(repo, "commit", "-q", "-m", "settings")
+    assert "price of openai/unheard-of is not known" in fix_refused(folder, *ladder, **key)
+
+
+def test_the_user_s_own_limit_for_a_day_holds_too_and_its_faults_are_named(folder):
+    home = folder / "home"
+    home.mkdir()
+
+    def told(text):
+        (home / "budget.toml").write_text(text)
+        model = ["--model", "openai/unheard-of"]
+        issue = ["--repo", "repo", "--issue", "issue.md"]
+        done = agent(folder, "fix", *issue, *model, OPENAI_API_KEY="a-key-of-nobody")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert [path.name for path in home.iterdir()] == ["budget.toml"]
+        return done.stderr
+
+    assert "the day's limit ($AGENT_HOME/budget.toml) can't be kept" in told("usd_per_day = 2\n")
+    assert "budget.toml: unknown key usd" in told("usd = 2\n")
+    doctor = agent(folder, "doctor", DOCKER_HOST="unix:///no/such/socket")
+    assert "MISSING  spent today:" in doctor.stdout and "known here: usd_per_day" in doctor.stdout
 
 
 def test_an_unknown_or_ambiguous_run_is_said(folder):

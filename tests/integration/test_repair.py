@@ -12,9 +12,12 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
+from agent.attempt import Attempt
+from agent.events import EventLog, HypothesisStated, ModelReplied, ToolReturned, UserSaid
 from agent.models.repair import RepairModel
 from agent.toolbox import PROTOCOL, Toolbox
-from agent.types import Message, ToolCall
+from agent.types import ToolCall
+from tests.integration.workspace import base_of
 
 REPOSITORY = Path(__file__).parents[2]
 START = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); from tools.server import main; main()"
@@ -115,7 +118,8 @@ async def tools(root: Path, scratch: Path):
 
 
 def repair(tmp_path: Path, files: dict[str, str], *, named: str = "", seconds: float = 60.0):
-    """Let the model work in a project of `files`; the arguments of its `submit`, and the files after it."""
+    """Let the model work in a project of `files`; the arguments of its `submit` (with the places that it stated as the
+    cause), and the files after it."""
     root = tmp_path / "workspace"
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -123,23 +127,24 @@ def repair(tmp_path: Path, files: dict[str, str], *, named: str = "", seconds: f
     told = f"These tests fail on the base commit and must pass with your patch:\n- {named}\n" if named else ""
     brief = f"<issue>\nIn {root} something is wrong.\n</issue>\n\n{told}\nTest command: `{sys.executable} -m pytest`."
 
-    async def talk():
-        model = RepairModel(seconds=seconds)
-        messages = [Message("user", brief)]
-        async with tools(root, tmp_path / "scratch") as toolbox:
-            for _ in range(60):
-                reply = await model.reply("", messages, [])
-                assert reply.tool_calls
-                results = [await toolbox.call(call, timeout=300) for call in reply.tool_calls]
-                messages.append(Message("assistant", reply.text, tool_calls=reply.tool_calls))
-                messages.append(Message("user", "", tool_results=tuple(results)))
-                for call, result in zip(reply.tool_calls, results, strict=True):
-                    if call.name == "submit":
-                        diff = await toolbox.call(ToolCall("diff", "diff", {}), timeout=60)
-                        return dict(call.arguments), result, diff
-            raise AssertionError("no submission in 60 turns")
+    log = EventLog(tmp_path / "events.jsonl")
+    log.append(UserSaid(1, brief))
 
-    arguments, result, diff = anyio.run(talk)
+    async def work():
+        async with tools(root, tmp_path / "scratch") as toolbox:
+            deadline = anyio.current_time() + 600
+            model = RepairModel(seconds=seconds)
+            await Attempt(1, model, toolbox, log, base_of(files), "", 60, deadline).work()
+            return await toolbox.call(ToolCall("diff", "diff", {}), timeout=60)
+
+    diff = anyio.run(work)
+    result = next(e for e in log.events if isinstance(e, ToolReturned) and e.name == "submit")
+    calls = [call for e in log.events if isinstance(e, ModelReplied) for call in e.tool_calls]
+    arguments = next(dict(call.arguments) for call in calls if call.name == "submit")
+    stated = [e for e in log.events if isinstance(e, HypothesisStated)]
+    if not arguments.get("give_up"):
+        assert stated and not stated[-1].unchecked
+        arguments["where"] = stated[-1].where
     after = {
         str(path.relative_to(root)): path.read_text()
         for path in sorted(root.rglob("*"))
@@ -174,7 +179,7 @@ def test_a_seeded_bug_is_repaired(tmp_path, test, old, new):
     for name, check in list(namespace.items()):
         if name.startswith("test_"):
             check()
-    assert "shop.py:" in arguments["root_cause"]
+    assert arguments["where"][0].startswith("shop.py:")
 
 
 def test_an_unsolvable_test_ends_with_the_files_as_they_were(tmp_path):

@@ -28,6 +28,7 @@ NAMES = [
     "search",
     "find_files",
     "run_tests",
+    "undo",
     "diff",
     "submit",
 ]
@@ -105,6 +106,43 @@ def test_a_repair_from_the_red_test_to_the_patch(env: dict[str, str], root: Path
             assert "-    return a - b\n+    return a + b\n" in diff["patch"]
             _, done, _ = await call(mcp, "submit", summary="add subtracted")
             assert done == {"submitted": True, "give_up": False}
+
+    anyio.run(work)
+
+
+def test_undo_goes_back_to_what_was_tested_also_after_a_restart(env: dict[str, str], root: Path) -> None:
+    async def work() -> None:
+        async with client(env, "2026-07-28") as mcp:
+            text, red, _ = await call(mcp, "run_tests")
+            assert red["checkpoint"] == 0
+            assert "\n[checkpoint 0]\n" in text
+            await call(mcp, "write_file", path="tests/test_more.py", content="def test_more(): pass\n")
+            _, more, _ = await call(mcp, "run_tests")
+            assert more["checkpoint"] == 1
+            await call(mcp, "edit_file", path="sums.py", old="def add(a, b):", new="def add(a, b)")
+            _, broken, _ = await call(mcp, "run_tests")
+            assert broken["counts"] == {"error": 1}
+            await call(mcp, "write_file", path="notes", content="not tested\n")
+        async with client(env, "2026-07-28") as mcp:
+            text, undone, failed = await call(mcp, "undo")
+            assert not failed, text
+            assert text.startswith(
+                "back at checkpoint 1 (1 of 2 tests failed there)\nfailing there: tests/test_sums.py::test_add\n"
+                "put back: sums.py\nremoved: notes\n"
+            )
+            assert (undone["checkpoint"], undone["before"]) == (1, 3)
+            _, diff, _ = await call(mcp, "diff")
+            assert diff["patch"].count("diff --git") == 1
+            text, _, failed = await call(mcp, "undo", to=7)
+            assert failed
+            assert text.startswith(
+                "there is no checkpoint 7; there are\ncheckpoint 0, the start (1 of 1 test failed"
+            )
+            text, _, failed = await call(mcp, "undo", to=-1)
+            assert failed
+            assert "'to' must be at least 0" in text
+            await call(mcp, "undo")
+            assert not (root / "tests/test_more.py").exists()
 
     anyio.run(work)
 

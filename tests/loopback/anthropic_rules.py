@@ -183,8 +183,9 @@ def cached_usage(body: Mapping[str, Any], cache: set[str]) -> dict[str, int]:
     """Input tokens (a quarter of the characters) by the cache's rules; `cache` holds prefixes and is updated.
 
     A breakpoint writes the prefix up to it. It reads the longest prefix written before that ends at most 20
-    blocks in front of it.
+    blocks in front of it. Each model has its own.
     """
+    own = json.dumps(body["model"])
     prefixes: list[str] = [""]
     ends = [0]
     marks = []
@@ -195,9 +196,9 @@ def cached_usage(body: Mapping[str, Any], cache: set[str]) -> dict[str, int]:
         if "cache_control" in block:
             marks.append(len(ends) - 1)
     near = {place for mark in marks for place in range(max(1, mark - 20), mark + 1)}
-    read = max((ends[place] for place in near if prefixes[place] in cache), default=0)
+    read = max((ends[place] for place in near if own + prefixes[place] in cache), default=0)
     written = ends[marks[-1]] if marks else 0
-    cache.update(prefixes[mark] for mark in marks)
+    cache.update(own + prefixes[mark] for mark in marks)
     return {
         "input_tokens": ends[-1] - written,
         "cache_read_input_tokens": read,

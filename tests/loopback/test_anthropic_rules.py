@@ -113,3 +113,4 @@ def test_the_cache_reads_only_what_a_breakpoint_wrote() -> None:
     other = copy.deepcopy(GOOD)
     other["system"][0]["text"] = "Break."
     assert cached_usage(other, cache)["cache_read_input_tokens"] == 0
+    assert cached_usage({**GOOD, "model": "claude-y"}, cache)["cache_read_input_tokens"] == 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.calls import Repeats, mended, not_json
+from agent.calls import Repeats, mended, not_json, without_word
 from agent.models.provider import INVALID_JSON
 from agent.types import ToolCall, ToolResult, ToolSpec
 
@@ -91,6 +91,7 @@ def test_the_same_failing_call_is_noticed() -> None:
     again = repeats.noticed(made(path="a"), failed)
     assert "failed 2 times" in again.text and again.is_error
     assert "failed 3 times" in repeats.noticed(made(path="a"), failed).text
+    assert without_word(again.text) == without_word(failed.text) == failed.text
     other = ToolResult("c1", "read_file", "a directory", is_error=True)
     assert repeats.noticed(made(path="a"), other) is other
     fine = ToolResult("c1", "read_file", "text")

@@ -1,8 +1,11 @@
 """Settings: what a file may say, and one clear line for what it may not."""
 
+from decimal import Decimal
+
 import pytest
 
-from agent.config import Settings, from_pyproject, from_toml
+from agent.budget import Limit
+from agent.config import Settings, from_pyproject, from_toml, per_day
 from agent.errors import UsageError
 
 
@@ -26,7 +29,14 @@ def test_pyproject_has_the_same_keys_and_a_broken_one_is_not_ours_to_judge():
     [
         ("[budget]\nturnz = 3\n", "did you mean turns"),
         ("[budgets]\nturns = 3\n", "did you mean budget"),
-        ("[budget]\nusd = 3\n", "unknown key budget.usd"),
+        ("[budget]\nusd = 0\n", "usd must be dollars above 0"),
+        ("[budget]\nusd = nan\n", "usd must be dollars above 0"),
+        ("[budget]\nusd = inf\n", "at most 1,000,000"),
+        (f"[budget]\nusd = 0x{'f' * 5000}\n", "at most 1,000,000"),
+        ("[budget]\nusd = '3'\n", "wrong type"),
+        ("[budget]\ntokens = 0.5\n", "wrong type"),
+        ("[budget]\ntokens = -1\n", "tokens must be a number above 0"),
+        ("[budget]\nusd_per_day = 3\n", "unknown key budget.usd_per_day"),
         ("[budget]\nturns = 'many'\n", "wrong type"),
         ("[budget]\nturns = true\n", "wrong type"),
         ("[budget]\nminutes = inf\n", "above 0"),
@@ -45,6 +55,9 @@ def test_pyproject_has_the_same_keys_and_a_broken_one_is_not_ours_to_judge():
         (f"a = {'[' * 50_000}", "not valid TOML"),
         (f"a = {'9' * 5000}", "not valid TOML"),
         ("[budget]\nturns = 0\n", "above 0"),
+        ("[models]\nbest_of = 0\n", "models.best_of must be from 1 to 16"),
+        ("[models]\nbest_of = 99\n", "models.best_of must be from 1 to 16"),
+        ("[models]\nbestof = 2\n", "did you mean best_of"),
         ("[sandbox]\nmemory = '4 GB'\n", "such as"),
         ("[sandbox]\nsetup = [1]\n", "list of strings"),
         ("turns = 3\n", "unknown section"),
@@ -59,4 +72,34 @@ def test_a_fault_is_named_with_its_place(text, says):
     with pytest.raises(UsageError, match=says) as caught:
         from_toml(text, "agent.toml")
     assert str(caught.value).startswith("agent.toml")
+    assert "\n" not in str(caught.value)
+
+
+def test_dollars_are_what_was_written():
+    assert from_toml("[budget]\nusd = 0.1\ntokens = 5000\n", "agent.toml").usd == Decimal("0.1")
+    assert from_toml("[budget]\nusd = 3\n", "agent.toml").usd == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("usd_per_day = 0\n", "usd_per_day must be dollars above 0"),
+        ("usd_per_day = true\n", "usd_per_day has the wrong type"),
+        ("usd_a_day = 1\n", "did you mean usd_per_day"),
+        ("tokens_per_day = 1.5\n", "wrong type"),
+        ("[budget]\nusd_per_day = 1\n", "unknown key budget"),
+        ("nonsense", "can't be read"),
+    ],
+)
+def test_the_user_s_limit_for_a_day_is_its_own_file_and_its_faults_are_named(
+    text, says, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("AGENT_HOME", str(tmp_path))
+    assert per_day() == Limit()
+    (tmp_path / "budget.toml").write_text("usd_per_day = 2.50\ntokens_per_day = 1_000_000\n")
+    assert per_day() == Limit(Decimal("2.5"), 1_000_000)
+    (tmp_path / "budget.toml").write_text(text)
+    with pytest.raises(UsageError, match=says) as caught:
+        per_day()
+    assert str(caught.value).startswith(str(tmp_path / "budget.toml"))
     assert "\n" not in str(caught.value)

@@ -40,6 +40,16 @@ RESULT: dict[str, Any] = {
     ],
 }
 CALL = ToolCall("c1", "shell", {"command": EVIL})
+ACCOUNT = {
+    "usd_limit": None,
+    "usd_spent": 0.25,
+    "usd_reserved": 0.0,
+    "tokens_limit": None,
+    "tokens_spent": 11,
+    "tokens_reserved": 0,
+    "unpriced": 0,
+}
+LIMITED = {**ACCOUNT, "usd_limit": 1.0, "usd_spent": 0.12, "usd_reserved": 0.03}
 RUN: list[events.Event] = [
     events.RunStarted("run-1", "-", EVIL, "/repo", "0" * 40, ["scripted/x"], "pytest", [], {}),
     events.PhaseStarted("setup"),
@@ -53,8 +63,12 @@ RUN: list[events.Event] = [
     events.UserSaid(1, EVIL),
     events.ModelReplied(1, 1, "Let me look. " + EVIL, [CALL], Usage(1, 5, 6), 0.25, "tool_use", 2.0),
     events.ModelRetried(1, "HTTP 529", 4.0),
+    events.BudgetChanged("settled", 0.25, 11, {"run": ACCOUNT}),
     events.ToolStarted(1, 1, "c1", "shell", EVIL),
     events.ToolReturned(1, 1, "c1", "shell", EVIL, True, 0.5),
+    events.HypothesisStated(1, 1, EVIL, ["a.py:1"], EVIL, EVIL, EVIL, EVIL, EVIL),
+    events.ContextRenewed(1, 1),
+    events.DriftSeen(1, 1, "repeated", EVIL),
     events.AttemptEnded(1, "submitted", EVIL, "", None, 1, 80.0),
     events.PhaseStarted("gate", "attempt 1"),
     events.VerdictReached(1, asdict(VERDICT)),
@@ -147,16 +161,18 @@ def painted(seen: str) -> list[str]:
 
 def test_a_terminal_shows_what_is_going_on(terminal: Terminal) -> None:
     with open_view(terminal.stream) as view:
-        for event in RUN[:11]:
+        for event in RUN[:13]:
             view.show(events.encode(event))
         view.show(events.encode(events.ToolStarted(1, 1, "c1", "run_tests", "tests/test_a.py")))
         status = painted(terminal.read())[-1]
         assert re.fullmatch(
             r"\d+:\d\d \| 0\.25 USD \| attempt 1 of 3: scripted/x \| turn 1 \| run_t.*…", status
         )
-        unpriced = events.ModelReplied(1, 2, "Hm.", [], Usage(1, 5, 6), None, "end", 2.0)
-        view.show(events.encode(unpriced))
-        assert " | cost unknown | attempt 1" in painted(terminal.read())[-1]
+        view.show(events.encode(events.BudgetChanged("reserved", 0.03, 90, {"run": LIMITED})))
+        assert " | 0.12 of 1.00 USD, 0.03 reserved | attempt 1" in painted(terminal.read())[-1]
+        unpriced = {**ACCOUNT, "unpriced": 3}
+        view.show(events.encode(events.BudgetChanged("settled", None, 11, {"run": unpriced})))
+        assert " | 0.25 USD, 3 requests at an unknown price | " in painted(terminal.read())[-1]
     parts = painted(terminal.read())
     assert parts[-1] == ""  # no status line is left behind
     assert all(part.isprintable() and len(part) <= 66 for part in parts)
@@ -271,3 +287,49 @@ def test_text_is_cut_by_columns() -> None:
     assert cut("日本語", 5) == "日本…"
     assert cut("日本語", 4) == "日…"
     assert clean("a\tb\x1b[1mc\x1b(Bd") == "a bcd"
+
+
+def budget_lines(what: str, held_to: int | None = None, **accounts: dict[str, Any]) -> list[str]:
+    return event_lines(events.encode(events.BudgetChanged(what, 0.0312, 90, accounts, held_to)))
+
+
+def test_money_is_told_as_it_goes() -> None:
+    assert budget_lines("reserved", 2_345, run=LIMITED) == [
+        "  budget: reserved for the next request: 0.0312 USD, its answer held to 2,345 tokens by what is left; "
+        "0.12 of 1.00 USD, 0.03 reserved"
+    ]
+    tokens = {**ACCOUNT, "tokens_limit": 5_000}
+    assert budget_lines("settled", run=tokens) == ["  budget: settled: 0.0312 USD; 11 of 5,000 tokens"]
+
+
+def test_of_several_limits_the_tightest_is_told() -> None:
+    day = {**LIMITED, "usd_limit": 20.0, "usd_spent": 19.5}
+    assert budget_lines("settled", run=LIMITED, day=day)[0].endswith(
+        "; today: 19.50 of 20.00 USD, 0.03 reserved"
+    )
+    assert budget_lines("settled", run=LIMITED, day={**day, "usd_limit": 200.0})[0].endswith(
+        "; 0.12 of 1.00 USD, 0.03 reserved"
+    )
+    assert budget_lines("settled", run=ACCOUNT, day={**ACCOUNT, "usd_spent": 8.0})[0].endswith("; 0.25 USD")
+
+
+def test_each_request_is_told_once_where_nobody_watches_live() -> None:
+    stream = io.StringIO()
+    changes = [events.BudgetChanged(what, 0.03, 90, {"run": LIMITED}) for what in ("reserved", "settled")]
+    shown(stream, [*changes, *changes])
+    line = "  budget: reserved for the next request: 0.0300 USD; 0.12 of 1.00 USD, 0.03 reserved\n"
+    assert stream.getvalue() == line * 2
+
+
+def test_lines_of_attempts_side_by_side_tell_whose_they_are() -> None:
+    def shown(best_of: int) -> str:
+        stream = io.StringIO()
+        limits = {"best_of": best_of}
+        started = events.RunStarted("r", "-", "bug", "/repo", "0" * 40, ["scripted/x"], "pytest", [], limits)
+        with open_view(stream) as view:
+            for event in (started, events.ToolStarted(12, 1, "c", "shell", "ls"), events.Note("so")):
+                view.show(events.encode(event))
+        return stream.getvalue()
+
+    assert shown(2).splitlines()[1:] == ["#12   > shell ls", "  so"]
+    assert shown(1).splitlines()[1:] == ["  > shell ls", "  so"]

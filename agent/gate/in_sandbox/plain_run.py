@@ -7,7 +7,7 @@ believes only failures that are those of the real run.
 
 The job, put in place of {} below, is {"modules": [[name, folder, source, [test, ...]], ...], "out": path,
 "stand_in": name, "root": path of the tree, "rounds": number, "days": number}: all tests run `rounds` times in turn,
-`days` from now by the clock.
+`days` from now by the clock. What is found out is written a line a test, for a test that never ends may end it all.
 """
 # ruff: noqa: PTH110, PTH118, PTH120
 
@@ -15,6 +15,7 @@ import inspect
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 import traceback
@@ -23,6 +24,22 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
 JOB: Dict[str, Any] = {}
+LIMIT = 5.0
+"""Seconds that a test may take."""
+
+
+class Hung(BaseException):
+    """A test took too long. That says nothing of the fix, but others shall have their turn."""
+
+
+def watch(seconds: float) -> None:
+    """Let what runs then be Hung after so many seconds; 0: no longer."""
+
+    def hang(*_: Any) -> None:
+        raise Hung
+
+    signal.signal(signal.SIGALRM, hang)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 class Failed(Exception):
@@ -171,6 +188,26 @@ def sets_of(function: Any) -> List[Dict[str, Any]]:
     return combined
 
 
+def call(module: Any, cls: Any, name: str, scene: Scene) -> None:
+    """Call the test `name` of a class, or of the module itself."""
+    if cls is module:
+        function = getattr(module, name)
+        function(**scene.arguments(function))
+    elif hasattr(cls, "assertEqual"):
+        case = cls(name)
+        cls.setUpClass()
+        case.setUp()
+        try:
+            getattr(case, name)()
+        finally:
+            case.tearDown()
+    else:
+        one = cls()
+        getattr(one, "setup_method", lambda: None)()
+        bound = getattr(one, name)
+        bound(**scene.arguments(bound))
+
+
 def run(module: Any, test: str) -> Iterator[Tuple[int, str, str, int]]:
     owner, _, name = test.rpartition("::")
     cls = module
@@ -180,23 +217,12 @@ def run(module: Any, test: str) -> Iterator[Tuple[int, str, str, int]]:
     for number, given in enumerate(sets_of(function)):
         scene = Scene(module, given)
         try:
-            if cls is module:
-                function(**scene.arguments(function))
-            elif hasattr(cls, "assertEqual"):
-                case = cls(name)
-                cls.setUpClass()
-                case.setUp()
-                try:
-                    getattr(case, name)()
-                finally:
-                    case.tearDown()
-            else:
-                one = cls()
-                getattr(one, "setup_method", lambda: None)()
-                bound = getattr(one, name)
-                bound(**scene.arguments(bound))
+            watch(LIMIT)
+            call(module, cls, name, scene)
             scene.close()
+            watch(0)
         except BaseException as error:
+            watch(0)
             lines = [
                 f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == module.__file__
             ]
@@ -251,7 +277,10 @@ def main() -> None:
     if JOB["days"]:
         shift_clock(JOB["days"])
     out = os.open(JOB["out"], os.O_WRONLY | os.O_CREAT, 0o600)
-    results: List[List[Any]] = []
+
+    def tell(*result: Any) -> None:
+        os.write(out, json.dumps(result).encode() + b"\n")
+
     sys.modules[JOB["stand_in"]] = stand_in(JOB["stand_in"])
     loaded = []
     for name, folder, source, tests in JOB["modules"]:
@@ -267,17 +296,19 @@ def main() -> None:
             sys.modules[name] = module
             exec(compile(source, module.__file__, "exec"), module.__dict__)  # noqa: S102
         except BaseException as error:
-            results.append([0, name, "", -1, type(error).__name__, str(error)[:300], 0])
+            tell(0, name, "", -1, type(error).__name__, str(error)[:300], 0)
             continue
-        loaded.append((name, module, tests))
+        loaded += [(name, module, test) for test in tests]
     for number in range(JOB["rounds"]):
-        for name, module, tests in loaded:
-            for test in tests:
-                try:
-                    results += [[number, name, test, *result] for result in run(module, test)]
-                except BaseException as error:
-                    results.append([number, name, test, -1, type(error).__name__, str(error)[:300], 0])
-    os.write(out, json.dumps(results).encode())
+        for one in list(loaded):
+            name, module, test = one
+            try:
+                for result in run(module, test):
+                    tell(number, name, test, *result)
+                    if result[1] == Hung.__name__ and one in loaded:
+                        loaded.remove(one)
+            except BaseException as error:
+                tell(number, name, test, -1, type(error).__name__, str(error)[:300], 0)
 
 
 main()

@@ -20,10 +20,17 @@ class HandIn:
     """Knows the workspace's files and outcomes as they were, and the edits that stand in it."""
 
     def __init__(
-        self, outcomes: Mapping[str, str], wanted: Sequence[str], suite_seconds: float, removal: str
+        self,
+        outcomes: Mapping[str, str],
+        failures: Mapping[str, str],
+        wanted: Sequence[str],
+        suite_seconds: float,
+        removal: str,
     ) -> None:
-        """`removal` is the command that takes the laboratory away, at the end."""
+        """`failures` is the line that tells how a test failed, by id; `removal` the command that takes the laboratory
+        away, at the end."""
         self._outcomes = outcomes
+        self._failures = failures
         self._wanted = list(wanted)
         self._timeout = max(60, round(6 * suite_seconds + 30))
         self._removal: Calls = [("shell", {"command": removal})]
@@ -40,7 +47,7 @@ class HandIn:
 
     def prove(self, candidate: Candidate) -> Steps[str]:
         """Make the edit and run the tests: "" when all is well, else what went wrong, with the edit undone."""
-        calls = self._edits(candidate)
+        calls = [self._cause(candidate), *self._edits(candidate)]
         calls.append(("run_tests", {"ids": self._wanted, "timeout": self._timeout}))
         calls.append(("run_tests", {"timeout": self._timeout}))
         *edits, wanted, suite = yield Turn(f"Make the edit ({candidate.operator}) and run the tests.", calls)
@@ -52,7 +59,7 @@ class HandIn:
 
     def build_on(self, half: Candidate) -> Steps[str]:
         """Make an edit that mends a part, for others to go on from: "" or why it can't be, with the edit undone."""
-        calls = self._edits(half)
+        calls = [self._cause(half), *self._edits(half)]
         calls.append(("run_tests", {"timeout": self._timeout}))
         *edits, suite = yield Turn(f"Go on from a half-repair ({half.operator}) that breaks nothing.", calls)
         problem = _refused(edits) or self._lost(suite)
@@ -63,6 +70,22 @@ class HandIn:
         for path in {edit.path for edit in half.edits}:
             self._current[path] = apply_edits(self._current[path], [e for e in half.edits if e.path == path])
         return ""
+
+    def _cause(self, candidate: Candidate) -> tuple[str, dict[str, Any]]:
+        """The statement of the cause that an edit stands for."""
+        test = next((test for test in self._wanted if self._failures.get(test)), self._wanted[0])
+        parts = [(self._half, self._original)] if self._half else []
+        parts.append((candidate, self._current))
+        where = [f"{e.path}:{line_of(texts[e.path], e)}" for part, texts in parts for e in part.edits]
+        cause = {
+            "cause": " ".join(_told_change(part, texts) for part, texts in parts),
+            "where": list(dict.fromkeys(where)),
+            "test": test,
+            "observed": self._failures.get(test) or test,
+            "expected": "the test passes",
+            "explains": "of all small edits at the lines that the failing tests run, this one turns them green",
+        }
+        return "root_cause", cause
 
     def _edits(self, candidate: Candidate) -> Calls:
         calls: Calls = []
@@ -121,25 +144,25 @@ class HandIn:
             if place in places.scores
             else "none, it runs at import"
         )
-        changes = []
-        where: dict[str, None] = {}
-        for part, texts in parts:
-            for edit in part.edits:
-                where[f"{edit.path}:{line_of(texts[edit.path], edit)}"] = None
-            old, new = changed_text(texts[part.edits[0].path], part.edits[0])
-            changes.append(
-                f"{part.operator}: `{old}` should be `{new}`." if old else f"{part.operator}: add `{new}`."
-            )
+        where = dict.fromkeys(
+            f"{edit.path}:{line_of(texts[edit.path], edit)}" for part, texts in parts for edit in part.edits
+        )
+        changes = " ".join(_told_change(part, texts) for part, texts in parts)
         cause = (
-            f"{', '.join(where)}. {' '.join(changes)} Rank of the line by suspicion: {rank} (coverage of failing and "
-            f"passing tests, traceback, words of the issue); {summary}."
+            f"{changes} Rank of the line by suspicion: {rank} (coverage of failing and passing tests, traceback, words "
+            f"of the issue); {summary}."
         )
         told = (
             f"{' and '.join(part.operator for part, _ in parts)} in {', '.join(where)}. Red before and green with it: "
             f"{', '.join(self._wanted[:5])}{' and others' if len(self._wanted) > 5 else ''}; every test that passed "
-            "before still passes."
+            f"before still passes. {cause}"
         )
-        yield Turn("Submit.", [("submit", {"summary": told, "root_cause": cause})])
+        yield Turn("Submit.", [("submit", {"summary": told})])
+
+
+def _told_change(part: Candidate, texts: Mapping[str, str]) -> str:
+    old, new = changed_text(texts[part.edits[0].path], part.edits[0])
+    return f"{part.operator}: `{old}` should be `{new}`." if old else f"{part.operator}: add `{new}`."
 
 
 def _refused(edits: Sequence[ToolResult]) -> str:

@@ -1,4 +1,8 @@
-"""The host's side of the laboratory: the scripts of in_sandbox/, their jobs and results, through the ordinary tools."""
+"""The host's side of the laboratory: the scripts of in_sandbox/, their jobs and results.
+
+`Laboratory` works through the ordinary tools, as a model must; agent/spectrum.py, which has a sandbox of its own, uses
+the functions.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ class Laboratory:
 
     def __init__(self, test_command: str, mark: str) -> None:
         """`mark` tells the laboratory's folder from others'. Raises LabError when this is no pytest command."""
-        if not re.search(r"\b(pytest|py\.test)\b", test_command):
+        if not runs_pytest(test_command):
             raise LabError(f"local/repair works with pytest only, and the test command is {test_command!r}")
         self._command = test_command
         self._installed = False
@@ -47,11 +51,10 @@ class Laboratory:
         """Run one job and return its result, which is yet to be checked. Raises LabError when there is none."""
         calls: list[tuple[str, dict[str, Any]]] = []
         if not self._installed:
-            for name in SCRIPTS:
-                content = files("agent.models.repair.in_sandbox").joinpath(name).read_text("utf-8")
+            for name, content in scripts().items():
                 calls.append(("write_file", {"path": f"{self._folder}/{name}", "content": content}))
             self._installed = True
-        calls.append(("write_file", {"path": f"{self._folder}/job", "content": _packed(job)}))
+        calls.append(("write_file", {"path": f"{self._folder}/job", "content": packed(job)}))
         most = job["seconds"] + 2 * job.get("suite_limit", 60) + 60
         calls.append(("shell", {"command": self._shell(job), "timeout": round(min(most, 1800))}))
         results = yield Turn(text, calls)
@@ -71,27 +74,14 @@ class Laboratory:
                 got += _chunk(result.text)[1]
             if len(got) == before:
                 raise LabError("the result could not be read")
-        try:
-            unpacker = zlib.decompressobj()
-            text_of_it = unpacker.decompress(base64.b64decode(got), MAX_RESULT)
-            if unpacker.unconsumed_tail:
-                raise LabError("the result is too large")
-            return json.loads(text_of_it)
-        except (ValueError, RecursionError, zlib.error) as error:
-            raise LabError(f"the result is broken: {error}") from error
+        return unpacked(got)
 
     def _shell(self, job: dict[str, Any]) -> str:
         folder = self._folder
-        writes = "1" if job.get("disk") else ""
         return "\n".join(
             [
-                f"rm -f {folder}/out; (",
-                f'export REPAIR_JOB={folder}/job REPAIR_OUT={folder}/out REPAIR_ROOT="$PWD"',
-                f"export PYTEST_PLUGINS=repair_lab PYTHONPATH={folder}${{PYTHONPATH:+:$PYTHONPATH}}",
-                f"export PYTHONDONTWRITEBYTECODE={writes} PYTHONPYCACHEPREFIX={folder}/bytecode PYTHONHASHSEED=0",
-                f'export PYTEST_ADDOPTS="$PYTEST_ADDOPTS -o cache_dir={folder}/cache {ADDOPTS}"',
-                self._command,
-                f") > {folder}/log 2>&1 < /dev/null",
+                f"rm -f {folder}/out",
+                command(self._command, folder, disk=bool(job.get("disk"))),
                 f"[ -s {folder}/out ] || tail -c 1500 {folder}/log",
                 self._fetch(0),
             ]
@@ -112,9 +102,52 @@ def _chunk(text: str) -> tuple[int, str]:
     return int(match[1]), re.sub(r"\s", "", match[2])
 
 
-def _packed(job: dict[str, Any]) -> str:
+def runs_pytest(test_command: str) -> bool:
+    return re.search(r"\b(pytest|py\.test)\b", test_command) is not None
+
+
+def scripts() -> dict[str, str]:
+    """The scripts by their names; all are needed, in one folder."""
+    folder = files("agent.models.repair.in_sandbox")
+    return {name: folder.joinpath(name).read_text("utf-8") for name in SCRIPTS}
+
+
+def command(test_command: str, folder: str, *, disk: bool = False) -> str:
+    """Shell commands that do the job in `folder`, where the scripts are, and leave its result there as `out`.
+
+    They run the project's own test command with the laboratory's plugin in it, from the workspace; what it prints goes
+    to `log`. With `disk`, which says that the job edits files, no byte code is written.
+    """
+    return "\n".join(
+        [
+            "(",
+            f'export REPAIR_JOB={folder}/job REPAIR_OUT={folder}/out REPAIR_ROOT="$PWD"',
+            f"export PYTEST_PLUGINS=repair_lab PYTHONPATH={folder}${{PYTHONPATH:+:$PYTHONPATH}}",
+            f"export PYTHONDONTWRITEBYTECODE={'1' if disk else ''} PYTHONPYCACHEPREFIX={folder}/bytecode",
+            "export PYTHONHASHSEED=0",
+            f'export PYTEST_ADDOPTS="$PYTEST_ADDOPTS -o cache_dir={folder}/cache {ADDOPTS}"',
+            test_command,
+            f") > {folder}/log 2>&1 < /dev/null",
+        ]
+    )
+
+
+def packed(job: dict[str, Any]) -> str:
+    """A job as the file of that name holds it."""
     text = base64.b64encode(zlib.compress(json.dumps(job).encode())).decode()
     return "\n".join(text[i : i + 1000] for i in range(0, len(text), 1000)) + "\n"
+
+
+def unpacked(result: str | bytes) -> Any:
+    """What the file of a result holds. Raises LabError."""
+    try:
+        unpacker = zlib.decompressobj()
+        text = unpacker.decompress(base64.b64decode(result), MAX_RESULT)
+        if unpacker.unconsumed_tail:
+            raise LabError("the result is too large")
+        return json.loads(text)
+    except (ValueError, RecursionError, zlib.error) as error:
+        raise LabError(f"the result is broken: {error}") from error
 
 
 def quoted(path: str) -> str:

@@ -102,3 +102,18 @@ def _owners(text: Sequence[str]) -> list[tuple[int, str]]:
             stack.append((indent, number, match[1]))
         owners.append(stack[-1][1:] if stack else (0, ""))
     return owners
+
+
+def near_first(passing: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Passing tests in the wanted tests' classes first, then in their files, then in their folders."""
+    scopes = {w.rpartition("::")[0] for w in wanted}
+    modules = {w.partition("::")[0] for w in wanted}
+    folders = {m.rpartition("/")[0] for m in modules}
+
+    def distance(test: str) -> int:
+        module = test.partition("::")[0]
+        if test.rpartition("::")[0] in scopes:
+            return 0
+        return 1 if module in modules else 2 if module.rpartition("/")[0] in folders else 3
+
+    return sorted(passing, key=distance)

@@ -49,6 +49,8 @@ class Search:
         self.deadline = deadline
         self.began = time.monotonic()
         self.outcomes: Mapping[str, str] = {}
+        self.failures: Mapping[str, str] = {}
+        """The line that tells how a test failed, by id."""
         self.suite_seconds = 0.0
         self.hand_in: HandIn | None = None
         self.turns = TurnsLeft(MAX_TURNS)
@@ -66,8 +68,8 @@ class Search:
     def run(self) -> Plan:
         wanted = yield from self.failing_tests()
         lab = Laboratory(_test_command(self.brief), f"{self.seed} {self.brief}")
-        self.hand_in = hand_in = HandIn(self.outcomes, wanted, self.suite_seconds, lab.removal)
-        known = _near_first([i for i, o in self.outcomes.items() if o == "passed"], wanted)
+        self.hand_in = hand_in = HandIn(self.outcomes, self.failures, wanted, self.suite_seconds, lab.removal)
+        known = localise.near_first([i for i, o in self.outcomes.items() if o == "passed"], wanted)
         seen = yield from self.observe(lab, wanted, known)
         # The last part of the time is for what needs two edits: the second is searched from the best first ones.
         now = time.monotonic()
@@ -143,6 +145,11 @@ class Search:
         self.suite_seconds = time.monotonic() - started
         data = result.data or {}
         self.outcomes = {str(k): str(v) for k, v in (data.get("outcomes") or {}).items()}
+        self.failures = {
+            str(entry["id"]): line
+            for entry in [*data.get("failures", ()), *data.get("collection_errors", ())]
+            if (line := _telling(str(entry["message"]), str(entry["detail"])))
+        }
         failing = [test for test, outcome in self.outcomes.items() if outcome in FAILED]
         named = _named(self.brief)
         wanted = [test for test in named if test in failing or not self.outcomes]
@@ -194,8 +201,14 @@ class Search:
         summary = f"{summary}{tried} {seconds:.0f} s."
         yield Turn(
             "There is no repair to hand in.",
-            [("submit", {"summary": summary, "root_cause": "not found", "give_up": True})],
+            [("submit", {"summary": summary, "give_up": True})],
         )
+
+
+def _telling(message: str, detail: str) -> str:
+    """The first line of a failure's message, or the last of its trace, that is long enough to be known again."""
+    lines = [*message.splitlines(), *reversed(detail.splitlines())]
+    return next((line.strip() for line in lines if len(line.strip()) >= 6), "")
 
 
 def _test_command(brief: str) -> str:
@@ -209,8 +222,8 @@ def _issue(brief: str) -> str:
 
 
 def _named(brief: str) -> list[str]:
-    """Test ids that the runtime names as those to turn green: list items that look like ids, after the issue."""
-    told = brief.rpartition("</issue>")[2].partition("Failing on the base")[0]
+    """Test ids that the runtime names as those to turn green: list items that look like ids, right after the issue."""
+    told = brief.rpartition("</issue>")[2].partition("\nTest command: ")[0]
     found = [line[2:].strip() for line in told.split("\n") if line.startswith("- ") and "::" in line]
     return list(dict.fromkeys(found))
 
@@ -219,18 +232,3 @@ def _earlier_attempts(brief: str) -> int:
     """How many patches were rejected before this attempt."""
     facts = brief.rpartition("</issue>")[2]
     return len(re.findall(r"^Attempt \d+: (?:submitted|turns)\b", facts, re.MULTILINE))
-
-
-def _near_first(passing: list[str], wanted: list[str]) -> list[str]:
-    """Passing tests in the wanted tests' classes first, then in their files, then in their folders."""
-    scopes = {w.rpartition("::")[0] for w in wanted}
-    modules = {w.partition("::")[0] for w in wanted}
-    folders = {m.rpartition("/")[0] for m in modules}
-
-    def distance(test: str) -> int:
-        module = test.partition("::")[0]
-        if test.rpartition("::")[0] in scopes:
-            return 0
-        return 1 if module in modules else 2 if module.rpartition("/")[0] in folders else 3
-
-    return sorted(passing, key=distance)

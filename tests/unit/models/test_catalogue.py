@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.errors import UsageError
 from agent.models.catalogue import LEVELS, load
@@ -148,3 +151,35 @@ def test_a_name_that_nobody_knows_is_warned_of_with_the_nearest() -> None:
     said = warning("google/gemini-3.5-flas")
     assert said is not None and "cost is unknown" in said and "did you mean gemini-3.5-flash?" in said
     assert warning("local/repair") is None
+
+
+@given(
+    st.sampled_from(sorted(STANDARD.models)),
+    st.tuples(*[st.integers(0, 400_000)] * 4),
+    st.integers(0, 50_000),
+    st.integers(0, 50_000),
+)
+def test_no_request_costs_more_than_its_worst_case(
+    key: str, counts: tuple[int, int, int, int], more_input: int, more_output: int
+) -> None:
+    info = STANDARD.models[key]
+    usage = Usage(1, *counts)
+    cost = info.cost(usage)
+    inputs = usage.input + usage.cache_read + usage.cache_write
+    worst = info.worst_cost(inputs + more_input, usage.output + more_output)
+    if worst is None:
+        assert info.prices.input is None or info.prices.output is None
+    elif cost is not None:
+        assert cost <= worst
+
+
+def test_the_worst_case_is_the_dearest_price_that_may_apply() -> None:
+    claude = STANDARD.models["anthropic/claude-haiku-5-5"]
+    [(above, dearer)] = claude.tiers
+    million = Decimal(1_000_000)
+    assert claude.prices.cache_write is not None and claude.prices.output is not None
+    assert claude.worst_cost(above, 1) == (above * claude.prices.cache_write + claude.prices.output) / million
+    assert dearer.cache_write is not None and dearer.output is not None
+    assert claude.worst_cost(above + 1, 0) == (above + 1) * dearer.cache_write / million
+    unwritten = replace(claude, prices=replace(claude.prices, cache_write=None))
+    assert unwritten.worst_cost(1, 1) is None

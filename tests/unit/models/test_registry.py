@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from agent.budget import Limit
 from agent.errors import UsageError
-from agent.models.registry import KEYS, ModelSpec, default_spec, open_model, parse_spec, with_thinking
+from agent.models.catalogue import standard
+from agent.models.registry import (
+    KEYS,
+    ModelSpec,
+    check_prices,
+    default_spec,
+    open_model,
+    parse_spec,
+    with_thinking,
+)
 
 SECRET = "a-key-of-nobody"
 
@@ -129,3 +142,55 @@ def test_a_thinking_level_for_all_leaves_those_that_have_their_own() -> None:
     assert with_thinking("openai/gpt-5.5", None) == "openai/gpt-5.5"
     with pytest.raises(UsageError, match="known are off, minimal"):
         with_thinking("openai/gpt-5.5", "huge")
+
+
+@pytest.mark.parametrize(
+    ("spec", "missing"),
+    [
+        ("openai/unheard-of", "price"),
+        ("openai/unheard-of:high", "price"),
+        ("anthropic/claude-unheard-of", "price"),
+        ("bedrock/eu.anthropic.claude-unheard-of-v1:0", "price"),
+        ("vertex/claude-unheard-of@20270101", "price"),
+        ("vertex/gemini-unheard-of", "price"),
+        ("google/gemini-unheard-of", "price"),
+        ("openai/chat-latest", "longest answer"),
+    ],
+)
+def test_a_budget_that_can_t_be_kept_is_refused_with_lines_that_mend_it(
+    spec: str, missing: str, no_keys: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    no_keys.setenv("AGENT_HOME", str(tmp_path))
+    budget = {"the budget": Limit(Decimal(1))}
+    for _ in range(5):
+        try:
+            check_prices(spec, budget)
+            break
+        except UsageError as error:
+            assert str(error).startswith(f"the budget can't be kept: the {missing} of {spec} is not known; ")
+            assert str(tmp_path / "models.toml") in str(error) and "\n" not in str(error)
+            found = re.search("`(.*)`", str(error))
+            assert found is not None
+            with (tmp_path / "models.toml").open("a") as file:
+                file.write(found[1].replace("…", "4096") + "\n")
+            standard.cache_clear()
+            missing = "longest answer"  # what is missing then, if anything
+    check_prices(spec, budget)
+    assert tomllib.loads((tmp_path / "models.toml").read_text())
+    standard.cache_clear()
+
+
+def test_what_can_be_bounded_or_costs_nothing_takes_any_budget(
+    no_keys: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    no_keys.setenv("AGENT_HOME", str(tmp_path))
+    (tmp_path / "models.toml").write_text('[models."openai/own"]\nprices = { input = 0, output = 0 }\n')
+    dollars, tokens = {"it": Limit(Decimal(1))}, {"it": Limit(tokens=1)}
+    for spec in ("local/repair", "scripted/x.jsonl", "anthropic/claude-haiku-4-5", "google/gemini-4-carbon"):
+        check_prices(spec, dollars)
+        check_prices(spec, tokens)
+    check_prices("anthropic/claude-unheard-of", tokens)
+    check_prices("openai/own", dollars)  # however long its answers are
+    check_prices("openai/unheard-of", {"it": Limit()})
+    with pytest.raises(UsageError, match="it can't be kept: the longest answer of openai/own"):
+        check_prices("openai/own", tokens)

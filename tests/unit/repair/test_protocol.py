@@ -123,17 +123,18 @@ def test_from_failing_test_to_submission():
     calls = talk.turn("written", shown(result))
     while names(calls)[0] == "write_file":  # further batches: nothing more is found
         calls = talk.turn("written", shown({"done": 10_000, "counts": {}, "results": []}))
-    assert names(calls) == ["edit_file", "run_tests", "run_tests"]
-    assert calls[0][1]["path"] == "m.py"
-    assert SOURCE.replace(calls[0][1]["old"], calls[0][1]["new"]) == "def f(a):\n    return a + 1\n"
-    assert calls[1][1]["ids"] == ["tests/test_m.py::test_f"]
+    assert names(calls) == ["root_cause", "edit_file", "run_tests", "run_tests"]
+    assert calls[0][1]["where"] == ["m.py:2"]
+    assert calls[1][1]["path"] == "m.py"
+    assert SOURCE.replace(calls[1][1]["old"], calls[1][1]["new"]) == "def f(a):\n    return a + 1\n"
+    assert calls[2][1]["ids"] == ["tests/test_m.py::test_f"]
     green = {**OUTCOMES, "tests/test_m.py::test_f": "passed"}
-    calls = talk.turn({}, {"outcomes": {"tests/test_m.py::test_f": "passed"}}, {"outcomes": green})
+    calls = talk.turn({}, {}, {"outcomes": {"tests/test_m.py::test_f": "passed"}}, {"outcomes": green})
     assert names(calls) == ["shell", "diff"]
     calls = talk.turn("", {"patch": "diff --git a/m.py b/m.py\n@@ -1 +1 @@\n"})
     assert names(calls) == ["submit"]
     assert not calls[0][1].get("give_up")
-    assert "m.py:2" in calls[0][1]["root_cause"]
+    assert "m.py:2" in calls[0][1]["summary"]
 
 
 def test_an_edit_that_breaks_another_test_is_undone():
@@ -143,9 +144,9 @@ def test_an_edit_that_breaks_another_test_is_undone():
     calls = talk.turn("written", shown(result))
     while names(calls)[0] == "write_file":
         calls = talk.turn("written", shown({"done": 10_000, "counts": {}, "results": []}))
-    assert names(calls)[0] == "edit_file"
+    assert names(calls)[:2] == ["root_cause", "edit_file"]
     red = {**OUTCOMES, "tests/test_m.py::test_f": "passed", "tests/test_m.py::test_g": "failed"}
-    calls = talk.turn({}, {"outcomes": {"tests/test_m.py::test_f": "passed"}}, {"outcomes": red})
+    calls = talk.turn({}, {}, {"outcomes": {"tests/test_m.py::test_f": "passed"}}, {"outcomes": red})
     assert calls == [("write_file", {"path": "m.py", "content": SOURCE})]
     calls = talk.turn("written")
     while names(calls) != ["submit"]:
@@ -217,7 +218,7 @@ def test_an_earlier_rejected_patch_is_not_handed_in_again():
     second = job["candidates"][1][0]
     data = SOURCE.encode()
     expected = data[: second[1]].decode() + second[3] + data[second[2] :].decode()
-    assert SOURCE.replace(calls[0][1]["old"], calls[0][1]["new"]) == expected
+    assert SOURCE.replace(calls[1][1]["old"], calls[1][1]["new"]) == expected
 
 
 def test_half_repairs_are_put_together():

@@ -182,6 +182,14 @@ def test_the_base_survives_a_new_server(good: Use, root: Path, base: Path, tmp_p
     assert again.base.patch(Call()) == patch
 
 
+def test_a_git_that_was_killed_stands_in_nobodys_way(
+    good: Use, root: Path, base: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "scratch/.agent-tools/base/index.now.lock").touch()
+    (root / "a.py").write_text("changed\n")
+    assert b"+changed\n" in patch_of(good("diff"))
+
+
 def test_files_too_large_for_a_patch_are_named(use: Use, root: Path, base: Path) -> None:
     (root / "core.1234").write_bytes(os.urandom(6 * 1024 * 1024))
     result = use("diff")
@@ -208,7 +216,7 @@ def test_escapes_in_file_contents_are_shown_safely(good: Use, root: Path, base: 
 
 def test_submit_ends_the_work(good: Use, root: Path, base: Path) -> None:
     (root / "a.py").write_text("fixed\n")
-    result = good("submit", summary="mended", root_cause="it was wrong")
+    result = good("submit", summary="mended")
     assert result.data == {"submitted": True, "give_up": False}
     assert result.text == "submitted: a patch of 1 file"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,9 @@ def test_an_edit_replaces_the_one_place(good: Use, root: Path) -> None:
     result = good("edit_file", path="a.py", old="b = 2", new="b = 20\nbb = 21")
     assert (root / "a.py").read_text() == "a = 1\nb = 20\nbb = 21\nc = 3"
     assert (root / "a.py").stat().st_mode & 0o7777 == 0o751
-    assert result.data == {"path": "a.py", "replacements": 1, "line": 2, "syntax_error": False}
+    assert result.data is not None
+    told = {key: result.data[key] for key in ("path", "replacements", "line", "syntax_error")}
+    assert told == {"path": "a.py", "replacements": 1, "line": 2, "syntax_error": False}
     assert "     3\tbb = 21" in result.text
     assert [p.name for p in root.iterdir() if p.name.startswith(".agent")] == []
 
@@ -225,12 +228,27 @@ def test_a_symlink_inside_stays_a_link(good: Use, root: Path) -> None:
 def test_write_creates_and_overwrites(good: Use, root: Path) -> None:
     created = good("write_file", path="new/deep/f.txt", content="a\nb")
     assert (root / "new/deep/f.txt").read_text() == "a\nb"
-    assert created.data == {"path": "new/deep/f.txt", "created": True, "syntax_error": False}
+    assert created.data is not None
+    told = {key: created.data[key] for key in ("path", "created", "syntax_error")}
+    assert told == {"path": "new/deep/f.txt", "created": True, "syntax_error": False}
     (root / "new/deep/f.txt").chmod(0o700)
     again = good("write_file", path=str(root / "new/deep/f.txt"), content="")
     assert again.text == "overwrote new/deep/f.txt, which had 2 lines: now 0 lines"
     assert (root / "new/deep/f.txt").read_text() == ""
     assert (root / "new/deep/f.txt").stat().st_mode & 0o777 == 0o700
+
+
+def test_edits_tell_which_text_they_found_and_left(good: Use, root: Path) -> None:
+    (root / "a.py").write_bytes(b"\xffa\r\n")
+    made = good("write_file", path="b.py", content="x\n").data or {}
+    there = good("edit_file", path="b.py", old="x", new="y").data or {}
+    back = good("write_file", path="b.py", content="x\n").data or {}
+    assert made["before"] is None
+    assert made["after"] == there["before"] == back["after"] != there["after"] == back["before"]
+    (root / "b.py").write_text("z\n")
+    assert (good("edit_file", path="b.py", old="z", new="y").data or {})["after"] == there["after"]
+    raw = good("edit_file", path="a.py", old="a\n", new="b\n").data or {}
+    assert (raw["before"], raw["after"]) == tuple(sha256(b).hexdigest() for b in (b"\xffa\r\n", b"\xffb\r\n"))
 
 
 def test_where_no_file_can_be_written(use: Use, root: Path) -> None:

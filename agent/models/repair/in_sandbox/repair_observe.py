@@ -28,10 +28,11 @@ class OutOfTime(BaseException):
 
 
 class Product:
-    """Which files are the product's: Python in the workspace that is neither a test nor installed."""
+    """Which files are the product's: those of `paths`, else Python in the workspace that is no test nor installed."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, paths: Optional[List[str]] = None) -> None:
         self.root = os.path.realpath(root) + os.sep
+        self._paths = None if paths is None else set(paths)
         self._known: Dict[str, Optional[str]] = {}
 
     def path(self, filename: str) -> Optional[str]:
@@ -45,6 +46,8 @@ class Product:
         if not full.startswith(self.root) or not full.endswith(".py"):
             return None
         path = full[len(self.root) :]
+        if self._paths is not None:
+            return path if path in self._paths else None
         *folders, name = path.split(os.sep)
         if TEST_FOLDERS.intersection(folders) or name in ("conftest.py", "setup.py", "noxfile.py"):
             return None
@@ -92,11 +95,16 @@ class Tracer:
 
 
 def observe(items: Dict[str, Any], job: Dict[str, Any], run_items: Callable[..., Any]) -> None:
-    """Write {"missing", "plain", "failing", "lines", "sources", …} as the result."""
-    product = Product(job["root"])
-    wanted = [items[one] for one in job["wanted"] if one in items]
-    named = job["known"] if job["known"] is not None else [one for one in items if one not in job["wanted"]]
-    known = [items[one] for one in named if one in items]
+    """Write {"missing", "plain", "failing", "lines", "sources", …} as the result.
+
+    A wanted id may be that of a file, a class or a test without its parameters; the job's "product" names the files to
+    observe, where it has one.
+    """
+    product = Product(job["root"], job.get("product"))
+    chosen = {one: None for name in job["wanted"] for one in _meant(name, items)}
+    wanted = [items[one] for one in chosen]
+    named = items if job["known"] is None else job["known"]
+    known = [items[one] for one in named if one in items and one not in chosen]
     end = time.monotonic() + job["seconds"]
     result: Dict[str, Any] = {
         "python": list(sys.version_info[:3]),
@@ -142,6 +150,7 @@ def observe(items: Dict[str, Any], job: Dict[str, Any], run_items: Callable[...,
     lines: Dict[str, Dict[int, List[int]]] = {}
     passed: List[str] = []
     touched: Dict[str, Dict[str, List[int]]] = {}
+    seen: List[Dict[str, Any]] = []
     ran = 0
     tasks: List[Any] = [
         (0, plain, each * 2),
@@ -165,10 +174,14 @@ def observe(items: Dict[str, Any], job: Dict[str, Any], run_items: Callable[...,
                 passed.append(entry["id"])
             if child.key == 2 or not entry["ok"]:
                 touched[entry["id"]] = entry["lines"]
-            for path, numbers in entry["lines"].items():
-                counts = lines.setdefault(path, {})
-                for number in numbers:
-                    counts.setdefault(number, [0, 0])[child.key - 1] += 1
+            seen.append(entry)
+    for entry in seen:
+        # Of a wanted test the run without the tracer tells whether it fails.
+        ok = failing.get(entry["id"], entry)["ok"]
+        for path, numbers in entry["lines"].items():
+            counts = lines.setdefault(path, {})
+            for number in numbers:
+                counts.setdefault(number, [0, 0])[ok] += 1
     _keep(touched)
     result["failing"] = failing
     result["passed"] = passed
@@ -179,6 +192,12 @@ def observe(items: Dict[str, Any], job: Dict[str, Any], run_items: Callable[...,
     result["lines"] = {p: [[n, f, q] for n, (f, q) in sorted(c.items()) if f] for p, c in hit.items()}
     result["sources"] = _sources(job["root"], hit)
     repair_fork.write_result(result)
+
+
+def _meant(name: str, items: Dict[str, Any]) -> List[str]:
+    if name in items:
+        return [name]
+    return [one for one in items if one.startswith((name + "::", name + "[", name + "/"))]
 
 
 def _keep(touched: Dict[str, Dict[str, List[int]]]) -> None:
