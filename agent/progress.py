@@ -24,6 +24,8 @@ PLAIN_WIDTH = 160
 """Columns of what is only passed by (what was told, said and done) where no terminal says its own."""
 MAX_ROWS = 40
 MAX_EVIDENCE_LINES = 12
+MAX_NOTES = 5
+"""Lines of the evidence of a check that failed, and of one that holds."""
 MAX_TEXT = 4000
 """Characters of a text that are looked at for one line of it."""
 
@@ -290,11 +292,11 @@ def _check_rows(checks: Sequence[Mapping[str, Any]], width: int | None) -> Itera
         yield from wrapped(
             f"{mark}  {clean(check['name']):<{names}}  {evidence[0]}".rstrip(), width, "      "
         )
-        if not check["passed"]:
-            for line in evidence[1:MAX_EVIDENCE_LINES]:
-                yield from wrapped(f"      {line}", width, "        ")
-            if len(evidence) > MAX_EVIDENCE_LINES:
-                yield f"      … and {len(evidence) - MAX_EVIDENCE_LINES} more lines"
+        most = MAX_NOTES if check["passed"] else MAX_EVIDENCE_LINES
+        for line in evidence[1:most]:
+            yield from wrapped(f"      {line}", width, "        ")
+        if len(evidence) > most:
+            yield f"      … and {len(evidence) - most} more lines"
 
 
 def open_view(stream: TextIO) -> View:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -105,6 +106,16 @@ def is_passed(tests: Outcomes, test: str) -> bool:
 def first_line(tests: Outcomes, test: str) -> str:
     """The first line of how a test failed; empty where it did not."""
     return tests[test].message.partition("\n")[0] if test in tests else ""
+
+
+def unknown(names: Sequence[str], before: Outcomes, broken: Set[str]) -> str:
+    """What to tell the user of the first name that stands for no test, with the nearest; empty when there is none."""
+    for name in names:
+        if not matching(name, before) and file_of(name) not in broken:
+            near = difflib.get_close_matches(name, before, 1, 0)
+            known = f"; the nearest is {near[0]}" if near else ""
+            return f"--fail-to-pass {name}: no such test on the base commit{known}"
+    return ""
 
 
 def red_named(names: Sequence[str], before: Outcomes, broken: Set[str], secret: Secret) -> Red:

@@ -61,7 +61,7 @@ async def judge(
     `extra_checks` are commands (lint, types, build) that must say no worse than on the base. A check that fails ends
     the judgement where what follows could not be answered; checks that were not made are not in the verdict. Raises
     EnvironmentFault for faults of the engine, the sandbox or the baseline (they never reject a patch) and UsageError
-    for a test patch that does not apply.
+    for a test patch that does not apply, and for a name in `fail_to_pass` that no test has.
     """
     started = time.monotonic()
     judgement = Judgement(runner, base, tuple(fail_to_pass), tuple(extra_checks))
@@ -250,6 +250,8 @@ class Judgement:
             # The command itself shows the fault, if anything does: it is the one test there is.
             self.named = tuple(test for test in base if compare.is_failing(base, test))
         if self.named:
+            if not self.hidden and (unknown := compare.unknown(self.named, self.before, broken)):
+                raise UsageError(unknown)
             return compare.red_named(self.named, self.before, broken, self.secret)
         homeless = self._homeless()
         if self.hidden:

@@ -400,11 +400,18 @@ def test_an_endless_patch_is_stopped_and_rejected(gate: Gate) -> None:
     )
 
 
-def test_named_tests_that_pass_or_are_unknown_are_not_reproduced(gate: Gate) -> None:
+def test_named_tests_that_pass_are_not_reproduced_and_unknown_ones_a_usage_fault(gate: Gate) -> None:
     fix: Files = {"calc.py": FIXED}
     red = failed(gate.judge(fix, named=["tests/test_calc.py::test_mean"]))["red"]
     assert red == "not reproduced: tests/test_calc.py::test_mean is passed without the fix"
-    assert "unknown test" in failed(gate.judge(fix, named=["tests/test_calc.py::test_nothing"]))["red"]
+    with pytest.raises(
+        UsageError, match=r"test_nothing: no such test .* nearest is tests/test_calc.py::test_"
+    ):
+        gate.judge(fix, named=["tests/test_calc.py::test_nothing"])
+    hidden = {"tests/test_new.py": NEW}
+    assert (
+        "unknown test" in failed(gate.judge(fix, named=["tests/test_new.py::test_no"], hidden=hidden))["red"]
+    )
     own: Files = {**fix, "tests/test_calc.py": TESTS + "\n\ndef test_nothing():\n    pass\n"}
     assert "not reproduced" in failed(gate.judge(own, named=["tests/test_calc.py::test_nothing"]))["red"]
 

@@ -230,6 +230,16 @@ def test_a_long_table_is_cut_with_a_count() -> None:
     assert lines[-1] == "… and 60 more"
 
 
+def test_notes_of_checks_that_hold_are_shown_and_bounded() -> None:
+    said = "9 of 9 tests still pass\nflaky: t.py::test_x fails 2 of 5 times"
+    many = "\n".join(f"killed: {n}" for n in range(20))
+    verdict = Verdict(True, (Check("pass_to_pass", True, said), Check("adequate", True, many)))
+    lines = verdict_table(asdict(verdict)).splitlines()
+    assert "      flaky: t.py::test_x fails 2 of 5 times" in lines
+    assert sum("killed" in line for line in lines) == 5
+    assert lines[-1] == "      … and 15 more lines"
+
+
 LONG = " ".join(f"reason-{number}" for number in range(60)) + " so mend it like this"
 
 

@@ -41,6 +41,14 @@ def test_named_tests_must_be_there_and_fail() -> None:
     )
 
 
+def test_a_name_that_no_test_has_is_told_with_the_nearest() -> None:
+    before = outcomes(a__above="failed", b__below="passed")
+    assert compare.unknown(["a.py::above", "b.py", "c.py::x"], before, {"c.py"}) == ""
+    told = compare.unknown(["a.py::abov"], before, set())
+    assert told == "--fail-to-pass a.py::abov: no such test on the base commit; the nearest is a.py::above"
+    assert compare.unknown(["x"], {}, set()) == "--fail-to-pass x: no such test on the base commit"
+
+
 def test_a_name_may_stand_for_parameter_sets_a_class_or_a_file() -> None:
     key = "a.py::C::x[1]"
     before = {key: TestOutcome(key, "failed", "", "", 0.0), **outcomes(a__xy="passed")}
