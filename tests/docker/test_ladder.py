@@ -22,6 +22,7 @@ RIGHT = Answer(
     [
         *UNDERSTOOD,
         ("edit_file", {"path": "calc.py", "old": FIXED_LINE[0], "new": FIXED_LINE[1]}),
+        ("run_tests", {}),
         ("submit", {"summary": "x"}),
     ],
 )
@@ -30,6 +31,7 @@ WRONG = Answer(
     [
         *UNDERSTOOD,
         ("edit_file", {"path": "calc.py", "old": "return value\n", "new": "return low\n"}),
+        ("run_tests", {}),
         ("submit", {"summary": "x"}),
     ],
 )
