@@ -37,6 +37,7 @@ MAX_PATCH = 10 * 1024 * 1024
 """Bytes. The tool server refuses larger ones itself; only a forged server sends more."""
 MAX_TOLD = 8_000
 """Characters of the workspace's change that are told when the context is renewed."""
+EDITS = ("edit_file", "write_file")
 SCRATCH = ("/tmp/", "/workspace/.git/")  # noqa: S108 (inside the sandbox)
 
 
@@ -76,6 +77,8 @@ class Attempt:
     """Of statements of the root cause."""
     _signs: list[Sign] = field(default_factory=list)
     """What was seen since the last reply was answered."""
+    _refused: str = ""
+    """The file of an edit that was refused in this reply: what was to try or hand it in would see half a change."""
     _warned: bool = False
     _questioned: bool = False
     _nudged: bool = False
@@ -143,8 +146,11 @@ class Attempt:
             self._say("cut" if reply.stop == "length" else "nudge")
             return None
         cut = reply.stop == "length"
+        self._refused = ""
         for call in reply.tool_calls:
             result = await self._call(call, cut=cut)
+            if result.is_error and call.name in EDITS and not self._refused:
+                self._refused = str(call.arguments.get("path", ""))
             if call.name == "submit" and not result.is_error and (result.data or {}).get("submitted"):
                 # Calls after `submit` in the same reply are not run: the work has ended.
                 how = "gave_up" if call.arguments.get("give_up") else "submitted"
@@ -182,6 +188,9 @@ class Attempt:
             return not_json(call, spec)
         if call.name == hypotheses.NAME:
             return self._state(call)
+        if self._refused and call.name in ("run_tests", "submit"):
+            text = f"not done: the edit of {self._refused!r} before it, in the same reply, was refused"
+            return ToolResult(call.id, call.name, text, is_error=True)
         if self._due and self._needs_cause(call):
             return ToolResult(call.id, call.name, render("first").strip(), is_error=True)
         if call.name == "submit" and (doubt := self._untested()):
@@ -192,7 +201,7 @@ class Attempt:
         """Whether a call changes or hands in product code, which a stated root cause must come before."""
         if call.name == "submit":
             return not call.arguments.get("give_up")
-        if call.name not in ("edit_file", "write_file"):
+        if call.name not in EDITS:
             return False
         path = str(call.arguments.get("path", ""))
         if path.startswith(SCRATCH):
@@ -248,7 +257,7 @@ class Attempt:
         change = await self.toolbox.call(ToolCall("diff", "diff", {}), timeout=300)
         runs = [event for event in mine if isinstance(event, ToolReturned) and event.name == "run_tests"]
         self._renewed = True
-        self.log.append(ContextRenewed(self.number, self.turn))
+        self._append(ContextRenewed(self.number, self.turn))
         facts = render(
             "renewed",
             cause=f"{', '.join(self._cause.where)}: {self._cause.cause}" if self._cause else "none yet",

@@ -31,16 +31,19 @@ PROPERTIES: Mapping[str, Mapping[str, Any]] = {
         "items": {"type": "string"},
         "description": "the wrong lines as they are at the base commit: path:line or path:first-last",
     },
-    "test": {**_TEXT, "description": "the failing test's id, or the shell command, by which you saw it"},
+    "test": {
+        **_TEXT,
+        "description": "the failing test's id, or the shell command (or a part of it), by which you saw it",
+    },
     "observed": {**_TEXT, "description": "the line of its output that shows the failure, copied exactly"},
     "expected": {**_TEXT, "description": "what should have come instead"},
     "explains": {**_TEXT, "description": "how these lines lead to what was observed, step by step"},
 }
 SPEC = ToolSpec(
     NAME,
-    "State the root cause of the failure before you change product code: edits of it are refused until then. It is "
-    "checked: the lines must exist at the base commit, and the failure must be one that you saw by running something "
-    "here. Call it again when what you find contradicts it.",
+    "State the root cause of the failure before you change product code (all but tests and documents): edit_file and "
+    "write_file refuse it until then. It is checked: the lines must exist at the base commit, and the failure must be "
+    "one that you saw by running something here. Call it again when what you find contradicts it.",
     {
         "type": "object",
         "properties": PROPERTIES,

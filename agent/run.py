@@ -253,6 +253,7 @@ class Run:
             attempt=number,
             on_failed_try=self._retried(number),
             budget=self.budget,
+            caches=self.caches,
         )
         system = system_prompt(spec)
         self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, system))

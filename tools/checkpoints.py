@@ -86,8 +86,9 @@ class Checkpoints:
         except (ToolError, OSError) as error:
             return "", str(error)
 
-    def record(self, tree: str, outcomes: Mapping[str, str]) -> int:
-        """Keep what came out of the tests that ran on `tree`; the checkpoint's number. Raises ToolError, OSError."""
+    def record(self, tree: str, outcomes: Mapping[str, str]) -> tuple[int, list[str]]:
+        """Keep what came out of the tests that ran on `tree`; the checkpoint's number, and the tests that fail here
+        and passed at one before it. Raises ToolError, OSError."""
         with self._lock:
             self._load()
             number = self._current
@@ -96,7 +97,9 @@ class Checkpoints:
             self._points[number].add(outcomes)
             self._save(number)
             self._go(number)
-            return number
+            earlier = [self._points[before] for before in self._line() if before != number]
+            failing = self._points[number].failing
+            return number, [test for test in failing if any(test in point.passing for point in earlier)]
 
     def undo(self, call: Call, to: int | None) -> Result:
         """Go back to checkpoint `to`, else to the last one before now that none before it beats; where no test ran

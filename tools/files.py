@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MAX_FILE = 50 * 1024 * 1024
 MAX_LINES = 2000
 """Lines shown by one read_file."""
+MAX_AROUND = 40
+"""Lines shown of an edit."""
 NEW_MODE = 0o644
 
 
@@ -202,14 +204,15 @@ def _line_numbers(text: str, find: str) -> list[int]:
 
 
 def _around(text: str, first: int, count: int) -> str:
-    """The lines of an edit and three on each side, numbered."""
+    """The lines of an edit and three on each side, numbered; of a long one the beginning and the end."""
     lines = text.split("\n")
-    shown = range(max(1, first - 3), min(len(lines), first + min(count, 40) + 2) + 1)
-    return "\n".join(
-        f"{n:>6}\t{short_line(safe(lines[n - 1].removesuffix(chr(13))))}"
-        for n in shown
-        if n < len(lines) or lines[-1]
-    )
+    start, end = max(1, first - 3), min(len(lines), first + count + 2)
+    numbers = [n for n in range(start, end + 1) if n < len(lines) or lines[-1]]
+    shown = [f"{n:>6}\t{short_line(safe(lines[n - 1].removesuffix(chr(13))))}" for n in numbers]
+    if len(shown) > MAX_AROUND:
+        half = MAX_AROUND // 2
+        shown[half:-half] = [f"       … {len(shown) - 2 * half} lines …"]
+    return "\n".join(shown)
 
 
 def _new_syntax_error(path: str, before: str, after: str) -> str:

@@ -67,4 +67,30 @@ def _whitespace_causes(found: list[str], wanted: list[str]) -> list[str]:
         return [f"only whitespace differs: the file has {a} where `old` has {b}"]
     if "\n".join(map(str.rstrip, wanted)) in "\n".join(map(str.rstrip, found)):
         return ["only whitespace at the ends of lines differs"]
+    shifts = {
+        _shift(_indent(line), _indent(want))
+        for line, want in zip(found, wanted, strict=False)
+        if line.strip() and want.strip()
+    }
+    if len(shifts) == 1 and (how := shifts.pop()):
+        return [f"each line of the file begins with {how} than that of `old`"]
     return ["only whitespace differs: look at the indentation"]
+
+
+def _shift(theirs: str, ours: str) -> str:
+    """How one indentation differs from another; empty when they are not alike but for their length."""
+    if theirs == ours or not (theirs.endswith(ours) or ours.endswith(theirs)):
+        return ""
+    more = len(theirs) > len(ours)
+    return (
+        f"{_counted_space(theirs[len(ours) :] if more else ours[len(theirs) :])} {'more' if more else 'less'}"
+    )
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
+
+
+def _counted_space(space: str) -> str:
+    kind = "tab" if set(space) == {"\t"} else "space" if set(space) == {" "} else "blank"
+    return f"{len(space)} {kind}{'s' * (len(space) != 1)}"

@@ -25,6 +25,8 @@ DEFAULT_TIMEOUT = 900
 MAX_REPORT = 64 * 1024 * 1024
 MAX_DETAILS = 500_000
 """Characters of all failures' texts in the structured result."""
+MAX_ALIKE = 20
+"""Tests named that failed just as another one did."""
 HERE = Place(sys.executable, str(Path(__file__).parent.parent))
 DETAIL_LINES = 30
 """Lines of one failure shown in the text: the end, where the assertion stands."""
@@ -96,8 +98,9 @@ def _checkpoint(
     """The number that `undo` knows the tested state by, and what to say of it."""
     if tree:
         try:
-            number = workspace.checkpoints.record(tree, outcomes)
-            return number, f"[checkpoint {number}]"
+            number, broken = workspace.checkpoints.record(tree, outcomes)
+            told = f": {counted(len(broken), 'test')} that passed before now fail" if broken else ""
+            return number, f"[checkpoint {number}{told}]"
         except (ToolError, OSError) as error:
             untaken = str(error)
     return None, f"[no checkpoint for undo: {untaken}]"
@@ -145,18 +148,31 @@ def _text(outcomes: dict[str, TestOutcome], data: dict[str, Any], finished: Fini
     parts: list[str] = []
     size = 0
     bad = [*data["collection_errors"], *data["failures"]]
+    alike: dict[tuple[str, str], list[str]] = {}
+    for entry in bad:
+        # Where the code under test breaks, every test tells the same: once is enough.
+        end = entry["detail"].strip("\n").rpartition("\n")[2]
+        same = alike.setdefault((entry["message"], end), [])
+        same.append(safe(entry["id"]))
+    first = {ids[0]: ids[1:] for ids in alike.values()}
+    bad = [entry for entry in bad if safe(entry["id"]) in first]
     for entry in bad:
         lines = entry["detail"].strip("\n").split("\n")
         shown = lines[-DETAIL_LINES:]
         cut = [f"[... {len(lines) - len(shown)} lines cut ...]"] if len(shown) < len(lines) else []
         title = f"{outcomes[entry['id']].outcome.upper()} {safe(entry['id'])}"
+        others = first[safe(entry["id"])]
+        if others:
+            more = f" and {len(others) - MAX_ALIKE} more" if len(others) > MAX_ALIKE else ""
+            title += f"\nin the same way: {', '.join(others[:MAX_ALIKE])}{more}"
         part = "\n".join([title, *(short_line(line) for line in [entry["message"], *cut, *shown])])
         size += len(part)
         if size > MAX_TEXT and parts:
             break
         parts.append(cut_middle(part, MAX_TEXT // 2))
     if len(parts) < len(bad):
-        names = [safe(entry["id"]) for entry in bad[len(parts) :]]
+        left = [safe(entry["id"]) for entry in bad[len(parts) :]]
+        names = [name for one in left for name in (one, *first[one])]
         more = f" and {len(names) - 50} more" if len(names) > 50 else ""
         parts.append(f"{counted(len(names), 'further failure')}: {', '.join(names[:50])}{more}")
     return "\n\n".join([head, *parts])

@@ -22,7 +22,7 @@ RIGHT = Answer(
     [
         *UNDERSTOOD,
         ("edit_file", {"path": "calc.py", "old": FIXED_LINE[0], "new": FIXED_LINE[1]}),
-        ("run_tests", {}),
+        UNDERSTOOD[0],
         ("submit", {"summary": "x"}),
     ],
 )
@@ -31,7 +31,7 @@ WRONG = Answer(
     [
         *UNDERSTOOD,
         ("edit_file", {"path": "calc.py", "old": "return value\n", "new": "return low\n"}),
-        ("run_tests", {}),
+        UNDERSTOOD[0],
         ("submit", {"summary": "x"}),
     ],
 )

@@ -134,7 +134,8 @@ def test_product_code_waits_for_a_root_cause_and_tests_do_not(tmp_path: Path) ->
     )
     tested, _, early, too_early, *_ = results(log)
     assert not tested.is_error
-    assert early.is_error and too_early.is_error and "root cause first" in early.text
+    assert early.is_error and "root cause first" in early.text
+    assert too_early.is_error and "the edit of 'b.txt' before it" in too_early.text
     assert ending.how == "submitted" and ending.patch is not None and b"b.txt" in ending.patch
     assert ending.root_cause == "a.txt:1: there is no second file"
 

@@ -149,6 +149,7 @@ SOURCE = "class A:\n\tdef one(self):\n\t\treturn 1\n\n\tdef two(self):\n\t\tretu
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
+        ("def one(self):\n\treturn 1\n", "x", ["line of the file begins with 1 tab more than that of `old`"]),
         (
             "    def two(self):\n        return 2",
             "x",

@@ -310,7 +310,7 @@ def test_what_tests_leave_running_does_not_hold_the_call(good: Use, suite: Path,
 
 def test_many_failures_are_bounded_and_counted(good: Use, suite: Path) -> None:
     (suite / "tests/test_many.py").write_text(
-        "import pytest\n@pytest.mark.parametrize('n', range(300))\ndef test_n(n): assert not ('x' * 3000), 'y' * 3000\n"
+        "import pytest\n@pytest.mark.parametrize('n', range(300))\ndef test_n(n): assert not n + 1, f'{n}' * 3000\n"
     )
     result = good("run_tests", ids=["tests/test_many.py"])
     assert len(result.text) < 60_000
@@ -343,3 +343,21 @@ def test_ids_must_be_a_list_of_strings(use: Use, ids: object) -> None:
 
 def test_an_id_that_no_command_can_hold(use: Use) -> None:
     assert "not a test id" in use("run_tests", ids=["a\0b"]).text
+
+
+def test_what_breaks_every_test_is_told_once(good: Use, suite: Path) -> None:
+    (suite / "tests/test_alike.py").write_text(
+        "def f(): raise KeyError('gone')\ndef test_1(): f()\ndef test_2(): f()\ndef test_3(): assert 'no' == ''\n"
+    )
+    result = good("run_tests", ids=["tests/test_alike.py"])
+    assert result.text.count("KeyError: 'gone'") < 4
+    assert "FAILED tests/test_alike.py::test_1\nin the same way: tests/test_alike.py::test_2\n" in result.text
+    assert "FAILED tests/test_alike.py::test_3\n" in result.text
+
+
+def test_a_run_tells_what_broke_since_an_earlier_one(good: Use, suite: Path) -> None:
+    module = suite / "tests/test_since.py"
+    module.write_text("def test_1(): pass\ndef test_2(): pass\n")
+    assert "now fail" not in good("run_tests", ids=["tests/test_since.py"]).text
+    module.write_text("def test_1(): pass\ndef test_2(): assert 1 == 2\n")
+    assert ": 1 test that passed before now fail]" in good("run_tests", ids=["tests/test_since.py"]).text
