@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import posixpath
 import time
 from dataclasses import dataclass, field, replace
 
@@ -203,10 +204,8 @@ class Attempt:
             return not call.arguments.get("give_up")
         if call.name not in EDITS:
             return False
-        path = str(call.arguments.get("path", ""))
-        if path.startswith(SCRATCH):
-            return False
-        return self.base.is_product(path.removeprefix("/workspace/").removeprefix("./"))
+        path = posixpath.normpath(posixpath.join("/workspace", str(call.arguments.get("path", ""))))
+        return not path.startswith(SCRATCH) and self.base.is_product(path.removeprefix("/workspace/"))
 
     def _state(self, call: ToolCall) -> ToolResult:
         """The runtime's own tool: take a root cause, or say what does not hold in it."""

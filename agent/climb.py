@@ -11,13 +11,14 @@ import anyio
 
 from agent import events
 from agent.attempt import Ending
-from agent.errors import ModelError
+from agent.errors import AgentError, ModelError
 from agent.events import EventLog
 from agent.ladder import Asked, Rung, is_free, rungs_ahead
 from agent.lanes import side_by_side
 from agent.result import RunEnding
 from agent.root_cause import Rejection
 from agent.types import Verdict
+from sandboxes.errors import SandboxError
 
 FAULTS = ("model_error", "refused")
 """Endings that say nothing of the task: the model can't be asked, or won't answer."""
@@ -95,9 +96,17 @@ class Climb:
         ended: list[_Ended] = []
         reached: list[RunEnding] = []
         lanes = {number: anyio.CancelScope() for number in numbers}
+        faults: list[Exception] = []
         gate = anyio.Lock()  # two judgements at once would disturb each other's comparison of times
 
         async def lane(number: int) -> None:
+            try:
+                await attempted(number)
+            except (SandboxError, AgentError) as error:
+                # The engine may refuse one sandbox more: what the other lanes have is not lost by it.
+                faults.append(error)
+
+        async def attempted(number: int) -> None:
             with lanes[number]:
                 ending = await self.work(rung.spec, number, told, deadline, attempts=of)
                 if ending.patch is None:
@@ -121,6 +130,10 @@ class Climb:
                 self._tell_outrun(one.number, numbers, ended, began)
         if reached:
             return reached[-1]
+        if faults and not ended:
+            raise faults[0]
+        for fault in faults:
+            self.log.append(events.Note(f"an attempt side by side came to nothing: {fault}", "warning"))
         self._enter(rung, ended)
         return None
 

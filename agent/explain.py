@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent.events import AttemptEnded, AttemptStarted, BaselineTaken, Event, VerdictReached
+from agent.events import AttemptEnded, AttemptStarted, BaselineTaken, Event, RunStarted, VerdictReached
 from agent.hypotheses import Entry, ledger
 from agent.progress import clean
 
@@ -38,13 +38,13 @@ NEXT: Mapping[str, str] = {
 def explanation(log: Sequence[Event]) -> dict[str, Any] | None:
     """`tried` and `ruled_out` (one line each), `best` (attempt, patch, check, evidence) or None, and `look_next`.
 
-    None for a run that was accepted, or in which no attempt was begun.
+    None for a run that was accepted, or in which no attempt came to an end.
     """
     models = {event.attempt: event.model for event in log if isinstance(event, AttemptStarted)}
     verdicts = {event.attempt: event.verdict for event in log if isinstance(event, VerdictReached)}
-    if not models or any(verdict["accepted"] for verdict in verdicts.values()):
-        return None
     entries = ledger(log)
+    if not entries or any(verdict["accepted"] for verdict in verdicts.values()):
+        return None
     ends = {event.attempt: event for event in log if isinstance(event, AttemptEnded)}
     best = _best(verdicts)
     return {
@@ -130,7 +130,12 @@ def _next(
     how = {end.how for end in ends.values()}
     if how & {"turns", "minutes", "budget"}:
         return "Give it more (--turns, --minutes, --budget), or name the files in the issue."
-    failing = next((event.failing for event in log if isinstance(event, BaselineTaken)), ())
-    if failing:
+    if how <= {"model_error", "refused"}:
+        return "See what the provider says (the key, the model's name, an outage), or name another --model."
+    if how == {"sandbox_died"}:
+        return "Give the sandbox more memory ([sandbox] memory), or see what ends it in the log."
+    if any(isinstance(event, RunStarted) and event.fail_to_pass for event in log):
+        return "Try another model, or tell more in the issue: where it shows, and what is expected."
+    if any(isinstance(event, BaselineTaken) and event.failing for event in log):
         return "Name the test that shows the issue with --fail-to-pass, or try another model."
     return "Add a test that fails because of this issue, name it with --fail-to-pass, or try another model."

@@ -72,16 +72,29 @@ def stated(
 
     After MAX_REFUSALS faults (`refusals` were there before) what does not hold is noted in `unchecked` instead.
     """
-    given = checked(NAME, PROPERTIES, tuple(PROPERTIES), arguments)
+    if isinstance(arguments, Mapping):
+        arguments = {name: value for name, value in arguments.items() if name in PROPERTIES}
+        if isinstance(arguments.get("where"), str):
+            arguments["where"] = [arguments["where"]]
+    strict = refusals < MAX_REFUSALS
+    given = checked(NAME, PROPERTIES, tuple(PROPERTIES), arguments) if strict else _as_it_is(arguments)
     faults = [f"{name!r} is empty" for name, value in given.items() if not value or not str(value).strip()]
     places, wrong = _places(given["where"], base)
     faults += wrong
     returned = [e for e in log if isinstance(e, ToolReturned) and e.attempt == attempt]
     faults += _unseen(given["test"], given["observed"], returned, _commands(log, attempt))
-    if faults and refusals < MAX_REFUSALS:
+    if faults and strict:
         raise ToolError("not taken: " + "; ".join(faults))
     texts = {name: str(given[name]) for name in PROPERTIES if name != "where"}
     return HypothesisStated(attempt, turn, where=places, unchecked="; ".join(faults), **texts)
+
+
+def _as_it_is(arguments: object) -> dict[str, Any]:
+    """What can be used of a statement whose schema was broken again and again."""
+    given = arguments if isinstance(arguments, Mapping) else {}
+    where = given.get("where")
+    places = [str(place) for place in where] if isinstance(where, list) else []
+    return {name: places if name == "where" else str(given.get(name) or "") for name in PROPERTIES}
 
 
 def _places(where: Iterable[str], base: Base) -> tuple[list[str], list[str]]:
@@ -89,7 +102,7 @@ def _places(where: Iterable[str], base: Base) -> tuple[list[str], list[str]]:
     places: list[str] = []
     faults: list[str] = []
     for text in where:
-        match = re.fullmatch(r"\s*(?:\./|/workspace/)?(.+?):(?:L|line )?(\d+)(?:-L?(\d+))?\s*", text)
+        match = re.fullmatch(r"\s*(?:\./|/workspace/)?(.+?):(?:L|line )?(\d{1,9})(?:-L?(\d{1,9}))?\s*", text)
         if match is None:
             faults.append(f"{text!r} is no place: write path:line or path:first-last")
             continue
@@ -183,7 +196,7 @@ def _text(event: ToolReturned) -> str:
 
 def _flat(text: str) -> str:
     """`text` with single spaces, and without the marks that pytest puts before the lines of a failure."""
-    return " ".join(re.sub(r"(?m)^\s*[E>]\s+", "", text).split())
+    return " ".join(re.sub(r"(?m)^[^\S\n]*[E>][^\S\n]+", "", text).split())
 
 
 Standing = Literal["confirmed", "refuted", "incomplete", "open"]
@@ -232,7 +245,7 @@ def changed_places(patch: bytes) -> list[str]:
     """What a patch touches, without its code: `path:first-last (+added -removed)` a file, in lines of the base."""
     told: list[str] = []
     for part in re.split(rb"(?m)^diff --git ", patch)[1:]:
-        head, *hunks = re.split(rb"(?m)^@@ -", part)
+        head, *hunks = re.split(rb"(?m)^@@ -(?=\d{1,9}[ ,])", part)
         names = re.search(rb'(?m)^\+\+\+ "?b/(.+?)"?\t?$', head) or re.search(rb'^"?a/(.+?)"? "?b/', head)
         path = names[1].decode("utf-8", "replace") if names else "?"
         added = removed = 0

@@ -20,6 +20,8 @@ MAX_EVIDENCE = 4000
 MAX_TRACE = 2500
 """Characters of one failing test's trace: its end, where the assertion stands."""
 MAX_TRACES = 3
+MIN_CODE = 12
+"""Characters of code that is known again in the midst of a line."""
 MAX_CLAIM = 600
 """Characters of what a model said of the cause."""
 
@@ -73,7 +75,7 @@ def brief(
         return text
     entries = {entry.attempt: entry for entry in dossier.entries}
     facts = "\n\n".join(
-        without_code(_fact(one, entries.get(one.attempt)), one.patch, is_product)
+        _fact(one, entries.get(one.attempt), is_product) + _alike(one, dossier.rejections)
         for one in dossier.rejections
     )
     retry = render(
@@ -109,32 +111,53 @@ def _listing(ids: Sequence[str]) -> str:
 
 
 STANDINGS: Mapping[Standing, str] = {
-    "refuted": "REFUTED: the tests that show the fault failed with that change, too",
+    "refuted": "REFUTED as the whole cause: the tests that show the fault failed with that change, too (the place may "
+    "still be right, and the change not enough)",
     "incomplete": "not refuted, but not all of it: the tests that show the fault passed, and others then failed",
     "open": "neither confirmed nor refuted",
     "confirmed": "confirmed",
 }
 
 
-def _fact(rejection: Rejection, entry: Entry | None) -> str:
+def _fact(rejection: Rejection, entry: Entry | None, is_product: Callable[[str], bool]) -> str:
+    def clean(text: str) -> str:
+        # Before anything is cut: a part of a line would not be known again.
+        return without_code(text, rejection.patch, is_product)
+
     lines = [f"Attempt {rejection.attempt}: {rejection.how}"]
-    if rejection.how not in ("submitted", "gave_up"):
-        # There the detail is the runtime's; here it would be the model's own claim, and nothing unverified is fed back.
+    if rejection.how not in ("submitted", "gave_up", "drift"):
+        # There the detail is the runtime's; here it would be the model's own claim, or quote its calls, and nothing
+        # unverified is fed back.
         lines[0] += f": {rejection.detail}" if rejection.detail else ""
     if entry is not None and entry.changed:
         lines.append(f"- it changed {'; '.join(entry.changed[:10])}")
     if entry is not None and entry.hypothesis is not None:
         said = entry.hypothesis
-        claim = " ".join(f"{', '.join(said.where)}: {said.cause}".split())[:MAX_CLAIM]
+        claim = " ".join(f"{', '.join(said.where)}: {clean(said.cause)}".split())[:MAX_CLAIM]
         lines.append(f"- the cause that it stated: {claim}\n  {STANDINGS[entry.standing]}")
     verdict = rejection.verdict
     for check in verdict.checks if verdict else ():
         if not check.passed:
-            lines.append(f"- check `{check.name}` failed: {check.evidence[:MAX_EVIDENCE]}")
+            lines.append(f"- check `{check.name}` failed: {clean(check.evidence)[:MAX_EVIDENCE]}")
     for test, trace in list(verdict.traces.items())[:MAX_TRACES] if verdict else ():
+        trace = clean(trace)
         cut = "[…]\n" if len(trace) > MAX_TRACE else ""
         lines.append(f"- how {test} failed in that run:\n{cut}{trace[-MAX_TRACE:]}")
     return "\n".join(lines)
+
+
+def _alike(rejection: Rejection, all_of: Sequence[Rejection]) -> str:
+    """A word on an earlier attempt that failed in the very same way: then what they differ in is not the point."""
+    for earlier in all_of:
+        if earlier is rejection or rejection.verdict is None:
+            return ""
+        if earlier.verdict is not None and _failed(earlier.verdict) == _failed(rejection.verdict):
+            return f"\n- these are, word for word, the failures of attempt {earlier.attempt}"
+    return ""
+
+
+def _failed(verdict: Verdict) -> list[tuple[str, str]]:
+    return [(check.name, check.evidence) for check in verdict.checks if not check.passed]
 
 
 def _evidence(dossier: Dossier) -> str:
@@ -158,8 +181,12 @@ def without_code(text: str, patch: bytes | None, is_product: Callable[[str], boo
         if core in added:
             line = "    [a line of the rejected patch]"
         for code in added:
-            if len(code) >= 12:
+            if len(code) >= MIN_CODE:
                 line = line.replace(code, "[rejected code]")
+                # Findings quote the beginning of a long line.
+                at = line.find(code[:MIN_CODE])
+                if at >= 0 and code.startswith(line[at:].rstrip()):
+                    line = line[:at] + "[rejected code]"
         lines.append(line)
     return "\n".join(lines)
 

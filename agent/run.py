@@ -24,7 +24,7 @@ from agent.climb import Climb
 from agent.config import Settings
 from agent.errors import AgentError, EnvironmentFault, ModelError
 from agent.events import EventLog, redact
-from agent.git import EXECUTABLE, REGULAR
+from agent.git import EXECUTABLE, REGULAR, BlobTooLarge
 from agent.hypotheses import Base, changed_places, ledger
 from agent.lanes import side_by_side
 from agent.models.google_cache import Caches
@@ -211,13 +211,24 @@ class Run:
         return Start(docker, environment, gate, baseline, tar, self._base(tree))
 
     def _base(self, tree: str) -> Base:
-        from agent.gate.paths import Paths
+        from agent.gate.paths import Paths, python_files
+        from agent.spectrum import SETTINGS
 
         files = self.repository.files(tree)
-        paths = Paths(files)
+        settings = {
+            path: self.repository.blob(files[path][1])
+            for path in SETTINGS
+            if path in files and files[path][0] in (REGULAR, EXECUTABLE)
+        }
+        paths = Paths(files, python_files(settings))
 
         def lines(path: str) -> int:
-            text = self.repository.blob(files[path][1])
+            if files[path][0] not in (REGULAR, EXECUTABLE):
+                return 0
+            try:
+                text = self.repository.blob(files[path][1])
+            except BlobTooLarge:
+                return 0
             return 0 if b"\0" in text else text.count(b"\n") + (not text.endswith(b"\n"))
 
         return Base(frozenset(files), lines, lambda path: paths.kind(path) == "product")
@@ -277,7 +288,7 @@ class Run:
             ) as sandbox:
                 await sandbox.put_tree(start.tar)
                 async with open_toolbox(sandbox, test_command=self.settings.test) as toolbox:
-                    await _put(toolbox, tests)
+                    await self._put(toolbox, tests)
                     ending = await attempt.Attempt(
                         number, model, toolbox, self.log, start.base, system, self.settings.turns, deadline
                     ).work()
@@ -303,6 +314,14 @@ class Run:
         )
         return ending
 
+    async def _put(self, toolbox: Toolbox, tests: Mapping[str, str]) -> None:
+        """Lay tests that were shown red into the workspace, as a part of the attempt's patch."""
+        for path, text in tests.items():
+            call = ToolCall("laid", "write_file", {"path": path, "content": text})
+            written = await toolbox.call(call, timeout=300)
+            if written.is_error:
+                self._note(f"{path} could not be laid into the workspace: {written.text[:300]}", "warning")
+
     async def _suspects(self, start: Start, rejections: Sequence[Rejection], tests: Mapping[str, str]) -> str:
         """Which lines of the base only failing tests run, as text; empty where nothing can be told of that."""
         from agent.spectrum import spectrum, told
@@ -327,8 +346,8 @@ class Run:
             verdict = rejection.verdict
             if verdict is None or rejection.patch is None or not verdict.proven_tests:
                 continue
-            if any(check.name == "adequate" and not check.passed for check in verdict.checks):
-                continue  # it notices too little
+            if any(check.name in ("repeat", "scan") and not check.passed for check in verdict.checks):
+                continue  # it is flaky, or may deceive
             patched = self.repository.apply(self.repository.tree_of(self.task.base), rejection.patch)
             files = self.repository.files(patched)
             data = {
@@ -337,9 +356,11 @@ class Run:
                 if files[path][0] in (REGULAR, EXECUTABLE)
             }
             try:
-                return {path: text.decode() for path, text in data.items()}
-            except UnicodeDecodeError:
+                texts = {path: text.decode() for path, text in data.items()}
+                "".join(texts).encode()
+            except UnicodeError:  # no tool call can carry it
                 continue
+            return texts
         return {}
 
     async def _judge(self, start: Start, number: int, patch: bytes) -> Verdict:
@@ -412,7 +433,10 @@ class Run:
         except (OSError, AgentError) as error:
             # The verdict stands and the patch is safe; only its second home failed.
             self._note(f"the patch is in {self.folder / 'patch.diff'}, but not published: {error}", "warning")
-            return RunEnding(status, patch=str(self.folder / "patch.diff"), error=f"not published: {error}")
+            self.reached = RunEnding(
+                status, patch=str(self.folder / "patch.diff"), error=f"not published: {error}"
+            )
+            return self.reached
         # An interruption from here on takes nothing back.
         self.reached = RunEnding(status, patch=str(path), branch=branch)
         if verdict.accepted:
@@ -442,16 +466,6 @@ def sandbox_limits(settings: Settings, seconds: float) -> Limits:
         tmp_mb=min(usual.tmp_mb, memory // 4),
         lifetime_seconds=int(seconds) + 600,
     )
-
-
-async def _put(toolbox: Toolbox, tests: Mapping[str, str]) -> None:
-    """Lay tests that were shown red into the workspace, as a part of the attempt's patch."""
-    for path, text in tests.items():
-        written = await toolbox.call(
-            ToolCall("laid", "write_file", {"path": path, "content": text}), timeout=60
-        )
-        if written.is_error:
-            raise SandboxDied(f"{path} could not be laid into the workspace: {written.text[:300]}")
 
 
 def _import_sdks(specs: Sequence[str]) -> None:

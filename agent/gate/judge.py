@@ -125,9 +125,9 @@ class Judgement:
         red = await self._red()
         self.check("red", not red.fault, red.evidence)
         if not self.named and not self.hidden:
-            self.proven = tuple(
-                sorted({self.path(file_of(test)) for test in red.ids} & {*self.intake.additive})
-            )
+            own = {*self.intake.additive}
+            # With what they read: alone, a test of data would fail for want of it.
+            self.proven = tuple(sorted(own)) if own & {self.path(file_of(test)) for test in red.ids} else ()
         self.after_tree = self.tree_after()
         await anyio.to_thread.run_sync(self._scan, red)
         await self._run_and_try(red, taken, once=baseline is None)

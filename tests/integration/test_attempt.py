@@ -33,6 +33,7 @@ CAUSE = {
 }
 STATE = {"name": "root_cause", "arguments": CAUSE}
 EDIT = {"name": "write_file", "arguments": {"path": "b.txt", "content": "two\n"}}
+GIVE_UP = {"name": "submit", "arguments": {"summary": "no", "give_up": True}}
 SUBMIT = {"name": "submit", "arguments": {"summary": "done"}}
 
 
@@ -147,6 +148,7 @@ def test_product_code_waits_for_a_root_cause_and_tests_do_not(tmp_path: Path) ->
         ({"where": ["b/a.text:1"]}, "no file 'b/a.text'"),
         ({"where": ["a.txt"]}, "path:line or path:first-last"),
         ({"where": []}, "'where' is empty"),
+        ({"where": ["a.txt:" + "9" * 5000]}, "path:line or path:first-last"),
         ({"observed": "AssertionError: made up"}, "not in the output of what was run"),
         ({"observed": "one"}, "at least 6 characters"),
         ({"test": "tests/test_z.py::test_z"}, "was not seen to fail here"),
@@ -235,3 +237,18 @@ def test_a_submission_that_nothing_was_run_for_is_questioned_once(tmp_path: Path
     first, second = (event for event in results(log) if event.name == "submit")
     assert first.is_error and "nothing was run since" in first.text and "submit again" in first.text
     assert not second.is_error and ending.how == "submitted"
+
+
+@pytest.mark.parametrize("path", ["tests/../b.py", "/tmp/../workspace/b.py", "docs/./../b.py"])
+def test_product_code_is_known_behind_a_detour(path: str, tmp_path: Path) -> None:
+    detour = {"name": "write_file", "arguments": {"path": path, "content": "two = 2\n"}}
+    _, log = work(tmp_path, {"tool_calls": [detour]}, {"tool_calls": [GIVE_UP]})
+    assert "root cause first" in results(log)[0].text
+
+
+def test_a_statement_whose_form_is_wrong_again_and_again_locks_nobody_out(tmp_path: Path) -> None:
+    odd = {"name": "root_cause", "arguments": {"cause": "so", "where": "a.txt:1", "more": 1}}
+    ending, log = work(tmp_path, {"tool_calls": [RUN, *[odd] * 4]}, {"tool_calls": [EDIT, SUBMIT]})
+    (stated,) = (event for event in log.events if isinstance(event, HypothesisStated))
+    assert stated.cause == "so" and "'expected' is empty" in stated.unchecked
+    assert ending.how == "submitted"

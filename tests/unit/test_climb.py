@@ -15,6 +15,7 @@ from agent.events import AttemptEnded, EventLog, Note, PhaseStarted
 from agent.result import RunEnding
 from agent.root_cause import Rejection
 from agent.types import Check, Verdict
+from sandboxes.errors import SandboxError
 
 A, B, REPAIR = "scripted/a", "scripted/b", "local/repair"
 HAIKU, OPUS = "anthropic/claude-haiku-5-5", "anthropic/claude-opus-5-5"
@@ -261,3 +262,22 @@ def test_a_budget_that_is_spent_beside_other_attempts_is_what_ended_the_run(tmp_
     stage = Stage(tmp_path, ending)
     assert stage.climb([A, B], best_of=2) == RunEnding("limit", error="0.50 USD are spent")
     assert stage.judged == [b"bad"] and len(stage.asked) == 2
+
+
+def test_a_fault_of_one_lane_takes_nothing_from_the_others(tmp_path):
+    def ending(number: int) -> Ending:
+        if number == 2:
+            raise SandboxError("no space for a second container")
+        return gives(b"good")
+
+    stage = Stage(tmp_path, ending)
+    assert stage.climb([A], best_of=2).status == "accepted"
+    assert stage.published == [b"good"]
+
+
+def test_a_fault_of_every_lane_is_the_run_s(tmp_path):
+    def ending(number: int) -> Ending:
+        raise SandboxError("no engine")
+
+    with pytest.raises(SandboxError, match="no engine"):
+        Stage(tmp_path, ending).climb([A], best_of=2)

@@ -1,6 +1,6 @@
 """What a user is told of a run without an accepted patch: read from its events."""
 
-from agent.events import AttemptEnded, AttemptStarted, HypothesisStated, VerdictReached
+from agent.events import AttemptEnded, AttemptStarted, HypothesisStated, RunStarted, VerdictReached
 from agent.explain import explained, explanation
 
 
@@ -50,6 +50,11 @@ def test_an_accepted_run_needs_no_explanation():
 def test_without_a_verdict_the_mend_is_named():
     assert "--turns" in explanation(attempt(1, None, how="turns"))["look_next"]
     assert "--fail-to-pass" in explanation(attempt(1, None, how="gave_up"))["look_next"]
+    started = RunStarted("r", "-", "issue", "/r", "0" * 40, ["m"], "pytest", ["tests/t.py::test_a"], {})
+    told = explanation([started, *attempt(1, None, how="gave_up")])
+    assert "--fail-to-pass" not in told["look_next"]
+    assert "key" in explanation(attempt(1, None, how="model_error"))["look_next"]
+    assert explanation([AttemptStarted(1, "m", None, "")]) is None  # it never ended
 
 
 def test_what_others_wrote_is_made_printable():

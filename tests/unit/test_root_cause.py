@@ -131,3 +131,38 @@ def test_a_test_that_was_shown_red_is_told_to_be_there():
 
 def test_lines_that_only_failing_tests_run_are_told():
     assert "calc.py:5" in retold(replace(rejected(("green", False, "no")), suspects="calc.py:5"))
+
+
+LONG = "        answer = [part.strip() for part in value.split(',')] + [low, high, low, high, low, high, low, high]"
+LONG_PATCH = PATCH.replace(b"        marker = high - 7", LONG.encode())
+
+
+def test_rejected_code_is_known_where_a_finding_or_a_trace_cuts_it():
+    shown = LONG.strip()[:60]
+    dossier = rejected(
+        ("scan", False, f"calc.py:4: an answer table: {shown}"),
+        patch=LONG_PATCH,
+        traces={"t": f"{LONG}\n" + "E   assert 1 == 3\n" * 138},
+    )
+    text = retold(dossier)
+    assert "value.split" not in text and "low, high, low" not in text
+    assert "an answer table" in text and "assert 1 == 3" in text
+
+
+def test_what_an_attempt_that_drifted_did_is_not_told():
+    one = Rejection(1, "drift", "edit_file(old='int(part or 1)') was called in turns 3, 4, 5", None)
+    text = retold(Dossier([one]))
+    assert "Attempt 1: drift" in text and "int(part" not in text
+
+
+def test_failures_that_are_the_same_again_are_pointed_out():
+    first = rejected(("green", False, "test_above: failed"))
+    again = replace(first.rejections[0], attempt=2)
+    text = retold(replace(first, rejections=[*first.rejections, again]))
+    assert text.count("word for word, the failures of attempt 1") == 1
+
+
+@pytest.mark.parametrize("hunk", ["@@ -x +1 @@", f"@@ -{'9' * 5000} +1 @@", "@@ -", "@@"])
+def test_a_forged_patch_is_for_the_gate_to_refuse(hunk):
+    patch = f"diff --git a/x b/x\n--- a/x\n+++ b/x\n{hunk}\n+1\n".encode()
+    assert changed_places(patch) == ["x (binary, mode or deletion)"]
