@@ -17,6 +17,8 @@ from agent.models.provider import check_pairs
 SESSIONS = Path(__file__).parent / "sessions"
 STANDINGS = {
     "one_attempt": ["confirmed"],
+    "hasty_at_first": ["refuted"] * 3,
+    "against_the_whole_release": ["refuted"] * 3,
 }
 
 
