@@ -222,7 +222,7 @@ class Attempt:
         text = (
             f"taken, though the runtime could not confirm it: {doubt}"
             if doubt
-            else "taken: it fits what was seen"
+            else "taken: the lines exist, and the output was seen"
         )
         return ToolResult(call.id, call.name, f"{text}. Now make the smallest change that mends this cause.")
 

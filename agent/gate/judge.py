@@ -162,7 +162,7 @@ class Judgement:
             others = Started(tasks, partial(extra.run, self.runner, self.base, checked, self.extra_checks))
             if bad := await first.result():
                 self.shown = red.ids
-                self.check("green", False, f"with the fix:\n{self._failing(bad, self.after)}")
+                self.check("green", False, self._still_red(red, bad, self.after))
             self.check("runner", *await suite.result())
             self.taken = await again.result()
             await self._judge_after(red)
@@ -340,9 +340,7 @@ class Judgement:
         self.shown = red.ids
         shown = len(red.ids)
         good = f"{shown} tests that failed without the fix pass with it" if shown else "the new tests pass"
-        self.check(
-            "green", not bad, f"with the fix:\n{self._failing(bad, seen)}" if bad else good, go_on=True
-        )
+        self.check("green", not bad, self._still_red(red, bad, seen) if bad else good, go_on=True)
         still = f"{kept.required - len(kept.failing)} of {kept.required} tests that passed before still pass"
         flaky = "".join(
             f"\nflaky{' (on the base too)' if test in self.taken.flaky else ''}: {self.secret.name(test)} {how}"
@@ -362,6 +360,11 @@ class Judgement:
         skipped = told(kept.skipped, self.after) or "no test is newly skipped or expected to fail"
         self.check("newly_skipped", not kept.skipped, skipped, go_on=True)
 
+    def _still_red(self, red: Red, bad: Sequence[str], seen: Outcomes) -> str:
+        turned = sum(compare.is_passed(seen, test) for test in red.ids)
+        count = f"\n{turned} of {len(red.ids)} that must turn green do" if red.ids else ""
+        return f"with the fix:\n{self._failing(bad, seen)}{count}"
+
     def _failing(self, tests: Sequence[str], seen: Outcomes) -> str:
         """What to tell of tests that fail with the fix; their traces are kept for the next attempt."""
         if not self.hidden:
@@ -375,7 +378,7 @@ class Judgement:
             if compare.first_line(seen, test)
             and compare.first_line(seen, test) == compare.first_line(self.before, test)
         ]
-        if same and not self.hidden:
+        if same:
             told += f"\n{len(same)} of them word for word as without the fix"
         return told
 
