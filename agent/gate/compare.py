@@ -205,6 +205,7 @@ def not_green(red: Red, baseline: Outcomes, after: Outcomes, own: Set[str]) -> l
     for file in red.files:
         found = [test for test in after if file_of(test) == file]
         bad += [test for test in found if is_failing(after, test) and not is_failing(baseline, test)]
+        bad += [test for test in found if is_passed(baseline, test) and not is_passed(after, test)]
         if not any(is_passed(after, test) for test in found):
             bad.append(file)
     return list(dict.fromkeys([*bad, *unpassed(own, baseline, after)]))

@@ -50,6 +50,8 @@ class Failures:
     """In later rounds."""
     later: frozenset[Failure] = frozenset()
     """Under a clock that is ahead."""
+    ended: frozenset[str] | None = None
+    """The tests (ids without parameters) that came to an end at all in the first round; None when time ran out."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ async def failures(
     """How the tests fail on `tree` without a runner. What can't be found out is not among them."""
     text = files("agent.gate.in_sandbox").joinpath("plain_run.py").read_text("utf-8")
     found: list[list[tuple[int, Failure]]] = []
+    in_time: list[bool] = []
     with scratch() as host:
         tar = Path(host) / "tree.tar"
         await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
@@ -138,22 +141,28 @@ async def failures(
                 }
                 script = text.replace("= {}\n", f"= json.loads({json.dumps(data)!r})\n", 1)
                 await sandbox.put_file(f"{folder}/{_word()}.py", script.encode("utf-8", "surrogatepass"))
-                await sandbox.run(f"python {folder}/*.py", timeout=SECONDS, env={"HOME": folder}, cwd=folder)
+                command = f"python {folder}/*.py"
+                done = await sandbox.run(command, timeout=SECONDS, env={"HOME": folder}, cwd=folder)
+                in_time.append(not done.timed_out)
                 try:
                     found.append(_read(await sandbox.read(out, MAX_RESULTS), job))
                 except (FileNotFoundError, ValueError, KeyError, TypeError):
                     found.append([])
-    rounds_of = [
-        frozenset(one for number, one in found[0] if (number > 0) == again) for again in (False, True)
-    ]
-    return Failures(rounds_of[0], rounds_of[1], frozenset(one for _, one in found[1]))
+    failed = [[(number, one) for number, one in run if one[2]] for run in found]
+    return Failures(
+        frozenset(one for number, one in failed[0] if number == 0),
+        frozenset(one for number, one in failed[0] if number > 0),
+        frozenset(one for _, one in failed[1]),
+        frozenset(one[0] for number, one in found[0] if number == 0) if in_time[0] else None,
+    )
 
 
 def _read(data: bytes, job: Plain) -> list[tuple[int, Failure]]:
+    """Round and result of each line; a test that passed has no exception in it."""
     return [
         (int(number), (f"{job.names[module]}::{test}", int(place), str(kind), str(said), int(line)))
         for number, module, test, place, kind, said, line in map(json.loads, data.splitlines())
-        if kind and test
+        if test
     ]
 
 

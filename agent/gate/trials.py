@@ -172,6 +172,11 @@ async def unwatched(judgement: Judgement, red: Red) -> Tried:
         else "the fix holds without a test runner in the process",
     )
     suspicions = []
+    failing = disguise.unmended(base.first, base.first, red_runs)
+    ended = fixed.ended
+    if ended is not None and (silent := [test for test in failing if test.partition("[")[0] not in ended]):
+        named = _names(judgement, silent)
+        suspicions.append(f"without a test runner these come to no end with the fix:\n{named}")
     for how, later in (
         ("asked again in one process", fixed.again),
         (f"{disguise.LATER_DAYS} days on", fixed.later),

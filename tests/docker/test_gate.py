@@ -362,6 +362,15 @@ def test_a_fix_for_now_is_for_a_person_to_see(
     assert says in failed(verdict).get("review", "")
 
 
+def test_a_process_that_ends_where_no_runner_watches_is_for_a_person_to_see(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "scan", lambda *_, **__: [])
+    code = WATCHED.replace("else low", "else __import__('os')._exit(0)")
+    verdict = gate.judge({"calc.py": code}, hidden=HIDDEN)
+    assert verdict.needs_review and "come to no end" in failed(verdict)["review"]
+
+
 def test_a_test_that_needs_the_patchs_own_configuration_is_for_a_person_to_see(gate: Gate) -> None:
     conftest = "import pytest\n\n\n@pytest.fixture\ndef high():\n    return 3\n"
     test = NEW.replace("def test_above()", "def test_above(high)").replace("== 3", "== high")

@@ -88,6 +88,8 @@ def test_a_hidden_file_that_cannot_be_loaded_must_pass_whole() -> None:
     assert compare.not_green(red, {}, {}, set()) == ["a.py"]
     already = outcomes(a__y="failed")
     assert compare.not_green(red, already, outcomes(a__x="passed", a__y="failed"), set()) == []
+    known = outcomes(a__s="passed")
+    assert compare.not_green(red, known, outcomes(a__x="passed", a__s="skipped"), set()) == ["a.py::s"]
 
 
 @pytest.mark.parametrize(
