@@ -24,7 +24,7 @@ from agent.climb import Climb
 from agent.config import Settings
 from agent.errors import AgentError, EnvironmentFault, ModelError
 from agent.events import EventLog, redact
-from agent.git import EXECUTABLE, REGULAR, BlobTooLarge
+from agent.facts import base_of, lay, proven_tests, suspects_of
 from agent.hypotheses import Base, changed_places, ledger
 from agent.lanes import side_by_side
 from agent.models.google_cache import Caches
@@ -34,7 +34,7 @@ from agent.result import RunEnding, build_result, write_atomically
 from agent.root_cause import Dossier, Rejection, brief
 from agent.routing import choose, task_facts
 from agent.scratch import scratch
-from agent.types import Task, ToolCall, Verdict, issue_title
+from agent.types import Task, Verdict, issue_title
 from sandboxes.errors import SandboxDied, SandboxError, SetupFailed
 from sandboxes.types import Limits
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from agent.gate import Baseline, Runner, Shelf
     from agent.git import Repository
     from agent.models.provider import FailedTry
-    from agent.toolbox import Toolbox
     from sandboxes.docker import Docker
     from sandboxes.types import Environment
 
@@ -71,8 +70,8 @@ class Start:
     """The repository at the base commit."""
     base: Base
     """What is known of its files."""
-    suspects: dict[tuple[str, ...], str] = field(default_factory=dict)
-    """What was seen of lines that only failing tests run, by tree and tests."""
+    suspects: dict[tuple[object, ...], str] = field(default_factory=dict)
+    """What was seen of lines that only failing tests run, by tests."""
 
 
 @dataclass
@@ -208,30 +207,7 @@ class Run:
         failing = sorted(t for t, o in baseline.outcomes.items() if o in ("failed", "error"))
         counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         self.log.append(events.BaselineTaken(counts, failing, time.monotonic() - started))
-        return Start(docker, environment, gate, baseline, tar, self._base(tree))
-
-    def _base(self, tree: str) -> Base:
-        from agent.gate.paths import Paths, python_files
-        from agent.spectrum import SETTINGS
-
-        files = self.repository.files(tree)
-        settings = {
-            path: self.repository.blob(files[path][1])
-            for path in SETTINGS
-            if path in files and files[path][0] in (REGULAR, EXECUTABLE)
-        }
-        paths = Paths(files, python_files(settings))
-
-        def lines(path: str) -> int:
-            if files[path][0] not in (REGULAR, EXECUTABLE):
-                return 0
-            try:
-                text = self.repository.blob(files[path][1])
-            except BlobTooLarge:
-                return 0
-            return 0 if b"\0" in text else text.count(b"\n") + (not text.endswith(b"\n"))
-
-        return Base(frozenset(files), lines, lambda path: paths.kind(path) == "product")
+        return Start(docker, environment, gate, baseline, tar, base_of(self.repository, tree))
 
     async def _again(self, start: Start) -> None:
         """The suite on the base once more, while the model works: what ends otherwise now is flaky."""
@@ -268,19 +244,8 @@ class Run:
         )
         system = system_prompt(spec)
         self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, system))
-        tests = await anyio.to_thread.run_sync(self._proven_tests, rejections)
-        suspects = await self._suspects(start, rejections, tests) if rejections else ""
-        dossier = Dossier(rejections, ledger(self.log.events), sorted(tests), suspects)
-        told = brief(
-            self.task,
-            self.settings.test,
-            start.baseline.outcomes,
-            dossier,
-            number=number,
-            attempts=attempts,
-            is_product=start.base.is_product,
-        )
-        self.log.append(events.UserSaid(number, told))
+        tests = await anyio.to_thread.run_sync(proven_tests, self.repository, self.task.base, rejections)
+        suspects = await self._suspects(start, tests) if rejections else ""
         started = time.monotonic()
         try:
             async with start.docker.sandbox(
@@ -288,7 +253,20 @@ class Run:
             ) as sandbox:
                 await sandbox.put_tree(start.tar)
                 async with open_toolbox(sandbox, test_command=self.settings.test) as toolbox:
-                    await self._put(toolbox, tests)
+                    laid, faults = await lay(toolbox, tests)
+                    for fault in faults:
+                        self._note(fault, "warning")
+                    dossier = Dossier(rejections, ledger(self.log.events), laid, suspects)
+                    told = brief(
+                        self.task,
+                        self.settings.test,
+                        start.baseline.outcomes,
+                        dossier,
+                        number=number,
+                        attempts=attempts,
+                        is_product=start.base.is_product,
+                    )
+                    self.log.append(events.UserSaid(number, told))
                     ending = await attempt.Attempt(
                         number, model, toolbox, self.log, start.base, system, self.settings.turns, deadline
                     ).work()
@@ -314,54 +292,16 @@ class Run:
         )
         return ending
 
-    async def _put(self, toolbox: Toolbox, tests: Mapping[str, str]) -> None:
-        """Lay tests that were shown red into the workspace, as a part of the attempt's patch."""
-        for path, text in tests.items():
-            call = ToolCall("laid", "write_file", {"path": path, "content": text})
-            written = await toolbox.call(call, timeout=300)
-            if written.is_error:
-                self._note(f"{path} could not be laid into the workspace: {written.text[:300]}", "warning")
-
-    async def _suspects(self, start: Start, rejections: Sequence[Rejection], tests: Mapping[str, str]) -> str:
+    async def _suspects(self, start: Start, tests: Mapping[str, str]) -> str:
         """Which lines of the base only failing tests run, as text; empty where nothing can be told of that."""
-        from agent.spectrum import spectrum, told
-
-        tree = self.repository.tree_of(self.task.base)
-        failing = list(self.task.fail_to_pass) if self.task.test_patch is None else []
-        if tests:
-            blobs = {path: (REGULAR, self.repository.add_blob(text.encode())) for path, text in tests.items()}
-            tree = self.repository.with_files(tree, blobs)
-            failing = [path for path in tests if path.endswith(".py")]
-        key = (tree, *failing)
-        if failing and key not in start.suspects:
-            found = await spectrum(start.gate, tree, failing, issue=self.task.issue)
-            if found.reason:
-                self._note(f"no lines that only failing tests run: {found.reason}")
-            start.suspects[key] = told(found)
-        return start.suspects.get(key, "")
-
-    def _proven_tests(self, rejections: Sequence[Rejection]) -> dict[str, str]:
-        """Texts of the test files of the last rejected patch whose own test the gate has seen fail on the base."""
-        for rejection in reversed(rejections):
-            verdict = rejection.verdict
-            if verdict is None or rejection.patch is None or not verdict.proven_tests:
-                continue
-            if any(check.name in ("repeat", "scan") and not check.passed for check in verdict.checks):
-                continue  # it is flaky, or may deceive
-            patched = self.repository.apply(self.repository.tree_of(self.task.base), rejection.patch)
-            files = self.repository.files(patched)
-            data = {
-                path: self.repository.blob(files[path][1])
-                for path in verdict.proven_tests
-                if files[path][0] in (REGULAR, EXECUTABLE)
-            }
-            try:
-                texts = {path: text.decode() for path, text in data.items()}
-                "".join(texts).encode()
-            except UnicodeError:  # no tool call can carry it
-                continue
-            return texts
-        return {}
+        failing = tuple(self.task.fail_to_pass) if self.task.test_patch is None else ()
+        key = (*failing, *sorted(tests.items()))
+        if key not in start.suspects:
+            told, reason = await suspects_of(start.gate, self.task, failing, tests)
+            if reason:
+                self._note(f"no lines that only failing tests run: {reason}")
+            start.suspects[key] = told
+        return start.suspects[key]
 
     async def _judge(self, start: Start, number: int, patch: bytes) -> Verdict:
         """The gate's word on `patch`, kept in the run's folder with the patch itself."""

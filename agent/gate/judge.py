@@ -27,7 +27,7 @@ import anyio
 import anyio.to_thread
 
 from agent.errors import UsageError
-from agent.gate import compare, extra, flakes, order, renaming, scan, scan_tests, trials
+from agent.gate import compare, extra, flakes, order, reading, renaming, trials
 from agent.gate.baseline import Baseline
 from agent.gate.compare import LISTED, Outcomes, Red, Secret
 from agent.gate.policy import MAX_PATCH, changes, examine
@@ -42,8 +42,6 @@ from tools.suite import TestOutcome
 
 MAX_SOURCE = 8 * 1024 * 1024
 """Bytes of a file that is read as source."""
-MAX_HUNKS = 4000
-"""Characters of the hunks shown for review."""
 
 
 async def judge(
@@ -129,11 +127,12 @@ class Judgement:
             # With what they read: alone, a test of data would fail for want of it.
             self.proven = tuple(sorted(own)) if own & {self.path(file_of(test)) for test in red.ids} else ()
         self.after_tree = self.tree_after()
-        await anyio.to_thread.run_sync(self._scan, red)
+        scan, self.suspicions = await anyio.to_thread.run_sync(reading.scanned, self, red)
+        self.check(scan.name, scan.passed, scan.evidence)
         await self._run_and_try(red, taken, once=baseline is None)
         if all(check.passed for check in self.checks):
             await trials.adequacy(self, red)
-        reasons = self._review()
+        reasons = reading.reasons_to_look(self)
         if reasons and all(check.passed for check in self.checks):
             self.check("review", False, reasons, go_on=True)
 
@@ -433,41 +432,6 @@ class Judgement:
             ),
         )
 
-    def _scan(self, red: Red) -> None:
-        """Read what the patch adds for signs that it deceives the tests."""
-        changes = [
-            scan.Change(path, self.text(self.base_files.get(path)), self.text(self.patched_files[path]) or "")
-            for path in self.intake.product
-            if path in self.patched_files
-        ]
-        shown = {file_of(test) for test in red.ids} | set(red.files) | {file_of(name) for name in red.names}
-        tests = {file: self.source(file) or "" for file in shown}
-        beside = scan_tests.beside(tests, self.ids(self.repository.files(self.after_tree)))
-        support = {file: text for file in beside if (text := self.source(file)) is not None}
-        findings = scan.scan(changes, tests, support=support)
-        if not self.named and not self.hidden:
-            findings += scan_tests.scan_tests({**support, **tests}, red.ids, changes)
-        sure = [finding for finding in findings if finding.certain]
-        self.suspicions = [_found(finding) for finding in findings if not finding.certain]
-        told = "\n".join(map(_found, sure[:20])) or "nothing in the patch senses or deceives the tests"
-        self.check("scan", not sure, told)
-
-    def _review(self) -> str:
-        """What a person must look at, if anything: the reasons, and the hunks that were judged without."""
-        aside = {**self.intake.set_aside, **{p: why for p, why in self.intake.inside.items() if why}}
-        lines = [f"{path}: {reason}" for path, reason in aside.items()]
-        if self.excused:
-            listed = ", ".join(sorted(set(map(self.secret.name, self.excused))))
-            lines.append(f"fail in the base's version, and pass or are left out in the patch's: {listed}")
-        lines += self.suspicions
-        if self.intake.set_aside:
-            hunks = self.repository.diff(self.base, self.patched, self.intake.set_aside).decode(
-                "utf-8", "replace"
-            )
-            cut = f"\n[{len(hunks) - MAX_HUNKS} characters more]" if len(hunks) > MAX_HUNKS else ""
-            lines.append(hunks[:MAX_HUNKS] + cut)
-        return "\n".join(lines)
-
     # ---- helpers
 
     async def _seen(
@@ -519,7 +483,3 @@ class Judgement:
             if self.intake.paths.is_module(file) or file in self.intake.inside or language(file) == "rust"
         )
         return set(self.ids(modules))
-
-
-def _found(finding: scan.Finding) -> str:
-    return f"{finding.path}:{finding.line}: {finding.reason}: {finding.text}"
