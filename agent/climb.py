@@ -128,12 +128,12 @@ class Climb:
         for one in ended:
             if one.verdict is not None and one.verdict.accepted:
                 self._tell_outrun(one.number, numbers, ended, began)
-        if reached:
-            return reached[-1]
         if faults and not ended:
             raise faults[0]
         for fault in faults:
             self.log.append(events.Note(f"an attempt side by side came to nothing: {fault}", "warning"))
+        if reached:
+            return reached[-1]
         self._enter(rung, ended)
         return None
 

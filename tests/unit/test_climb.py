@@ -273,6 +273,7 @@ def test_a_fault_of_one_lane_takes_nothing_from_the_others(tmp_path):
     stage = Stage(tmp_path, ending)
     assert stage.climb([A], best_of=2).status == "accepted"
     assert stage.published == [b"good"]
+    assert any(isinstance(e, Note) and "no space for a second" in e.text for e in stage.log.events)
 
 
 def test_a_fault_of_every_lane_is_the_run_s(tmp_path):
