@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from agent import hypotheses
+from agent import hypotheses, masking
 from agent.budget import BudgetSpent
 from agent.calls import Repeats, mended, not_json
 from agent.conversation import messages
@@ -28,16 +28,17 @@ from agent.events import (
 )
 from agent.hypotheses import Base
 from agent.models import Model
+from agent.models.catalogue import ModelInfo
 from agent.models.provider import INVALID_JSON
 from agent.prompts import render
+from agent.renewal import renewed
+from agent.seen import without_seen
 from agent.toolbox import Toolbox
 from agent.types import Reply, ToolCall, ToolResult, ToolSpec
 from tools.tool import ToolError
 
 MAX_PATCH = 10 * 1024 * 1024
 """Bytes. The tool server refuses larger ones itself; only a forged server sends more."""
-MAX_TOLD = 8_000
-"""Characters of the workspace's change that are told when the context is renewed."""
 EDITS = ("edit_file", "write_file")
 SCRATCH = ("/tmp/", "/workspace/.git/")  # noqa: S108 (inside the sandbox)
 
@@ -70,6 +71,8 @@ class Attempt:
     """Replies that the model may give."""
     deadline: float
     """On anyio's clock."""
+    info: ModelInfo | None = None
+    """What is known of the model's prices and window. None: all output is sent, and stays, whole."""
     turn: int = 0
     _cause: HypothesisStated | None = None
     _due: bool = True
@@ -116,6 +119,7 @@ class Attempt:
     async def _turns(self) -> Ending:
         specs = [*self.toolbox.specs, hypotheses.SPEC]
         while self.turn < self.turns:
+            self._mask()
             started = time.monotonic()
             try:
                 reply = await self.model.reply(self.system, messages(self.log.events, self.number), specs)
@@ -136,6 +140,8 @@ class Attempt:
             who = "refused" if reply.stop == "refusal" else "had its answer filtered"
             return Ending("refused", f"{spec} {who}: {reply.text[:300]}")
         if reply.stop == "overflow":
+            if self._mask(full=True):
+                return None
             if self._renewed or self.turn == 1:
                 return Ending("context", f"the conversation no longer fits {spec}: {reply.text[:300]}")
             await self._renew()
@@ -169,6 +175,8 @@ class Attempt:
         self._append(ToolStarted(self.number, self.turn, call.id, call.name, summary[:200]))
         started = time.monotonic()
         result = self._repeats.noticed(call, await self._result(call, spec))
+        if self.info is not None and spec is not None and spec.read_only:
+            result = without_seen(made, result, self.log.events, self.number)
         self._append(
             ToolReturned(
                 self.number,
@@ -251,19 +259,21 @@ class Attempt:
 
     async def _renew(self) -> None:
         """Begin a new conversation in the same workspace, with the facts that must survive."""
-        mine = [event for event in self.log.events if getattr(event, "attempt", None) == self.number]
-        told = next(event.text for event in mine if isinstance(event, UserSaid))
         change = await self.toolbox.call(ToolCall("diff", "diff", {}), timeout=300)
-        runs = [event for event in mine if isinstance(event, ToolReturned) and event.name == "run_tests"]
+        patch, _ = _patch_of(change)
+        told = renewed(self.log.events, self.number, change.text, patch)
         self._renewed = True
         self._append(ContextRenewed(self.number, self.turn))
-        facts = render(
-            "renewed",
-            cause=f"{', '.join(self._cause.where)}: {self._cause.cause}" if self._cause else "none yet",
-            change=change.text[:MAX_TOLD],
-            run=runs[-1].text[:MAX_TOLD] if runs else "none yet",
-        )
-        self.log.append(UserSaid(self.number, f"{told}\n{facts}"))
+        self.log.append(UserSaid(self.number, told))
+
+    def _mask(self, *, full: bool = False) -> bool:
+        """Take old output out of the conversation if now is the time for it."""
+        masked = None
+        if self.info is not None:
+            masked = masking.due(self.log.events, self.number, self.info, self.turns, full=full)
+        if masked is not None:
+            self._append(masked)
+        return masked is not None
 
     def _say(self, template: str, **values: str) -> None:
         self.log.append(UserSaid(self.number, render(template, **values)))
@@ -293,7 +303,10 @@ class Attempt:
 
 async def _patch(toolbox: Toolbox) -> tuple[bytes, str]:
     """The change of the workspace against the base, as `git apply` takes it, or why there is none to take."""
-    result = await toolbox.call(ToolCall("patch", "diff", {}), timeout=300)
+    return _patch_of(await toolbox.call(ToolCall("patch", "diff", {}), timeout=300))
+
+
+def _patch_of(result: ToolResult) -> tuple[bytes, str]:
     data = result.data or {}
     text = data.get("patch")
     if result.is_error or not isinstance(text, str):

@@ -99,6 +99,11 @@ class ModelReplied:
     first_token_seconds: float | None = None
     answer_seconds: float | None = None
     """From the request that was answered to the end of its answer."""
+    input_usd: Decimal | None = None
+    """Of `cost_usd` what the input cost: new, read from a cache and written to it, each at its price, and a cache's
+    storage. None where a price is not known."""
+    uncached_usd: Decimal | None = None
+    """The same input at the plain price: what it would have cost without a cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +182,27 @@ class ContextRenewed:
 
 
 @dataclass(frozen=True, slots=True)
+class ContextMasked:
+    """Old output leaves the conversation from here on: each becomes one line that says what it was and how to get it
+    back. `agent.masking` decides it; that it is an event keeps the conversation a projection of the log."""
+
+    attempt: int
+    turn: int
+    """The last one answered."""
+    results: Sequence[int]
+    """Which of the attempt's ToolReturned, counted from 1."""
+    freed: int
+    """Characters that each further request is shorter by."""
+    rewritten: int
+    """Characters that go into the provider's cache anew, since what is before them changed."""
+    turns_left: int
+    """Estimated."""
+    why: str
+    """cost: it saves more than the rewrite costs · lapsed: the cache has expired, so that nothing is rewritten for it ·
+    window: the model's window is nearly full."""
+
+
+@dataclass(frozen=True, slots=True)
 class DriftSeen:
     """A sign that an attempt leads nowhere; `kind` as in agent.drift."""
 
@@ -230,6 +256,7 @@ Event = (
     | ToolReturned
     | HypothesisStated
     | ContextRenewed
+    | ContextMasked
     | DriftSeen
     | AttemptEnded
     | VerdictReached
@@ -237,7 +264,7 @@ Event = (
 )
 
 
-_Billed = ModelReplied | ModelRetried
+_DOLLARS = {"cost_usd", "input_usd", "uncached_usd"}
 
 
 def _snake(name: str) -> str:
@@ -250,8 +277,9 @@ _BY_NAME: dict[str, type[Any]] = {_snake(cls.__name__): cls for cls in Event.__a
 def encode(event: Event) -> dict[str, Any]:
     """The event as plain JSON data, with its `type`."""
     data = {"type": _snake(type(event).__name__), **dataclasses.asdict(event)}
-    if isinstance(event, _Billed) and event.cost_usd is not None:
-        data["cost_usd"] = float(event.cost_usd)  # exact to 15 digits, so that decoding gives the same again
+    for name in _DOLLARS & data.keys():
+        if isinstance(data[name], Decimal):
+            data[name] = float(data[name])  # exact to 15 digits, so that decoding gives the same again
     return data
 
 
@@ -267,8 +295,9 @@ def decode(data: Mapping[str, Any]) -> Event:
         values["tool_calls"] = tuple(ToolCall(**call) for call in values["tool_calls"])
     if "usage" in values:
         values["usage"] = Usage(**values["usage"])
-    if values.get("cost_usd") is not None:
-        values["cost_usd"] = Decimal(str(values["cost_usd"]))
+    for name in _DOLLARS & values.keys():
+        if values[name] is not None:
+            values[name] = Decimal(str(values[name]))
     event: Event = cls(**values)
     return event
 

@@ -151,9 +151,7 @@ def _unseen(
             + (f"; seen failing: {seen}" if seen else "; no test has failed here yet")
             + " (a shell command that shows the fault can be named too, as it was run)"
         )
-    texts = [_flat(_text(event)) for event in shown or runs]
-    quotes = [_flat(line) for line in observed.splitlines()]
-    if not any(len(quote) >= MIN_QUOTE and quote in text for quote in quotes for text in texts):
+    if not any(shows(event, observed) for event in shown or runs):
         lines = [line for event in shown or runs for line in _text(event).splitlines() if line.strip()]
         near = difflib.get_close_matches(observed[:300], [line[:300] for line in lines[-500:]], 1, 0.3)
         faults.append(
@@ -161,6 +159,12 @@ def _unseen(
             + (f", such as {near[0].strip()!r}" if near else "")
         )
     return faults
+
+
+def shows(event: ToolReturned, observed: str) -> bool:
+    """Whether a run printed one of the lines that a root cause cites."""
+    text = _flat(_text(event))
+    return any(len(quote) >= MIN_QUOTE and quote in text for quote in map(_flat, observed.splitlines()))
 
 
 def failures_of(event: ToolReturned) -> list[str]:

@@ -28,7 +28,7 @@ from agent.facts import base_of, lay, proven_tests, suspects_of
 from agent.hypotheses import Base, changed_places, ledger
 from agent.lanes import side_by_side
 from agent.models.google_cache import Caches
-from agent.models.registry import open_model, parse_spec, sdk_of, warning
+from agent.models.registry import open_model, parse_spec, sdk_of, thrifty_info, warning
 from agent.prompts import system_prompt
 from agent.result import RunEnding, build_result, write_atomically
 from agent.root_cause import Dossier, Rejection, brief
@@ -268,7 +268,15 @@ class Run:
                     )
                     self.log.append(events.UserSaid(number, told))
                     ending = await attempt.Attempt(
-                        number, model, toolbox, self.log, start.base, system, self.settings.turns, deadline
+                        number,
+                        model,
+                        toolbox,
+                        self.log,
+                        start.base,
+                        system,
+                        self.settings.turns,
+                        deadline,
+                        thrifty_info(spec),
                     ).work()
         except SandboxDied as died:
             turns = sum(isinstance(e, events.ModelReplied) and e.attempt == number for e in self.log.events)

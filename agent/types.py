@@ -89,6 +89,8 @@ class Message:
     tool_results: tuple[ToolResult, ...] = ()
     provider_data: Mapping[str, Any] | None = None
     """What the provider wants back unchanged (thinking blocks, signatures), under the provider's name."""
+    settled: bool = False
+    """True for the one message up to which nothing will be masked any more: a cache can count on that prefix."""
 
 
 Stop = Literal["tool_use", "end", "length", "refusal", "filtered", "overflow", "empty"]
@@ -111,6 +113,10 @@ class Reply:
     """From the request to the first piece of the answer; None where nothing is streamed."""
     seconds: float | None = None
     """From the request to the end of the answer, without earlier tries and the waits between them."""
+    input_usd: Decimal | None = None
+    """The part of `cost_usd` that is for the input, cached or not; None when it is not known."""
+    uncached_usd: Decimal | None = None
+    """What the same input would have cost with no cache at all."""
 
 
 Status = Literal[

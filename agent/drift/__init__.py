@@ -15,6 +15,7 @@ from agent.drift.detectors import MoreFailures, RepeatedCalls, SameLines, Undone
 from agent.drift.facts import Edit, edit_of, may_have_tried, quoted, run_of
 from agent.events import (
     BaselineTaken,
+    ContextMasked,
     ContextRenewed,
     Event,
     ModelReplied,
@@ -76,7 +77,7 @@ class Drift:
                 if call is not None:
                     self._calls.remove(call)
                     return self._returned(call, event)
-            case ContextRenewed(attempt=self._attempt):
+            case ContextRenewed(attempt=self._attempt) | ContextMasked(attempt=self._attempt):
                 self._repeated.changed()  # what was seen before is forgotten, and may be looked at again
             case _:
                 pass

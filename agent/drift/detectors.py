@@ -54,6 +54,8 @@ class RepeatedCalls:
             return None
         key, result = digest(call.name, call.arguments), digest(_result(event))
         last, turns = self._seen.get(key, ("", []))
+        if (event.data or {}).get("seen") is True:  # told in a word that it is as before
+            result = last or result
         if last != result:
             self._seen[key] = result, [event.turn]
             self._again.clear()

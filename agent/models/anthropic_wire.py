@@ -165,6 +165,8 @@ def _conversation(messages: Sequence[Message], info: ModelInfo) -> list[dict[str
     for message in messages:
         if message.role == "user":
             content = [*map(_result, message.tool_results), *_text(message.text)]
+            if message.settled and content:
+                content[-1] = _cached(content[-1])
         else:
             content = _assistant_content(message, info)
         wire.append({"role": message.role, "content": content})
@@ -214,7 +216,9 @@ def merged(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _with_breakpoints(wire: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Cache up to the last user message; also mark the one before it, where the previous request wrote.
 
-    A lookup goes back only 20 blocks by itself, fewer than one turn of parallel calls may add.
+    A lookup goes back only 20 blocks by itself, fewer than one turn of parallel calls may add. With the system prompt's
+    mark and that of the settled message these are the four that a request may have: the settled one is read with each
+    request, so that it is still there when what follows it is masked.
     """
     users = [message for message in wire if message["role"] == "user"]
     for message in users[-2:]:

@@ -223,6 +223,7 @@ class Caches:
             return None
         size = (made.usage_metadata and made.usage_metadata.total_token_count) or tokens
         seen.usage += Usage(input=size)
+        seen.besides += size
         self._ours[made.name] = key[0]
         return _Cache(made.name, size, began + TTL_SECONDS, began, ours=True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -54,6 +54,8 @@ class Try:
     usage: Usage = field(default_factory=lambda: Usage(requests=1))
     extra_usd: Decimal = Decimal(0)
     """What was billed besides tokens (storage of a cache)."""
+    besides: int = 0
+    """Tokens of `usage.input` that are none of the request's own: of making a cache."""
     whole: bool = False
     """Whether the end of the answer came, and all of `usage` with it, even if the answer can't be used."""
     began: float = field(default_factory=time.monotonic)
@@ -184,10 +186,11 @@ class ProviderModel:
             self._spending.answered(seen.usage)
         cost = self._cost(seen)
         first = seen.first_token_seconds
+        inputs = self._input_costs(seen)
         if answer.stop in ("refusal", "filtered"):
             # What was begun before a refusal is void; it must not come back as a conversation.
             text = "\n".join(filter(None, (answer.text, answer.explanation)))
-            return Reply(text, (), seen.usage, cost, answer.stop, None, first, seconds)
+            return Reply(text, (), seen.usage, cost, answer.stop, None, first, seconds, *inputs)
         stop = answer.stop
         if stop in ("tool_use", "end"):
             said = bool(answer.text.strip())
@@ -197,7 +200,7 @@ class ProviderModel:
             if answer.kept is None
             else {self._info.api: {"model": self._info.name, "content": answer.kept}}
         )
-        return Reply(answer.text, answer.tool_calls, seen.usage, cost, stop, kept, first, seconds)
+        return Reply(answer.text, answer.tool_calls, seen.usage, cost, stop, kept, first, seconds, *inputs)
 
     async def close(self) -> None:
         await self._api.close()
@@ -209,6 +212,15 @@ class ProviderModel:
             return None
         cost = self._info.cost(seen.usage)
         return None if cost is None else cost + seen.extra_usd
+
+    def _input_costs(self, seen: Try) -> tuple[Decimal | None, Decimal | None]:
+        """What the input cost, and what it would have cost without a cache; None where a price is not known."""
+        usage = seen.usage
+        billed = self._info.cost(replace(usage, output=0))
+        plain = usage.input - seen.besides + usage.cache_read + usage.cache_write
+        if not plain:
+            return None, None
+        return None if billed is None else billed + seen.extra_usd, self._info.cost(Usage(input=plain))
 
     async def _retried(self, request: Mapping[str, Any]) -> tuple[Answer, Try, float]:
         from tenacity import (

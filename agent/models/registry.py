@@ -121,6 +121,14 @@ def _compatible_server(environ: Mapping[str, str]) -> bool:
     return host != "api.openai.com"
 
 
+def thrifty_info(spec: str) -> ModelInfo | None:
+    """What is known of a model whose conversation may be made shorter; None for one that nobody pays for, and with
+    ASSAY_TEST_PLAIN in the environment: by it what masking loses can be measured, it is no option for users."""
+    if not paid(spec) or os.environ.get("ASSAY_TEST_PLAIN"):
+        return None
+    return model_info(parse_spec(spec))
+
+
 def warning(spec: str) -> str | None:
     """What a user should know of a model before it is used: that its name is new to us."""
     parsed = parse_spec(spec)
