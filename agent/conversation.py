@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from agent.events import ContextMasked, ContextRenewed, Event, ModelReplied, ToolReturned, UserSaid
@@ -72,9 +72,11 @@ def messages(events: Iterable[Event], attempt: int) -> list[Message]:
     Tool results, and what the runtime says after them, share one user message: providers demand that
     each call is answered in the very next message. Output that was masked is one line.
     """
+    log = list(events)
+    fresh = _just_masked(log, attempt)
     conversation: list[Message] = []
-    settled = 0
-    for part in parts(events, attempt):
+    settled = {False: 0, True: 0}  # by what was masked before the last request, and after it
+    for part in parts(log, attempt):
         match part.event:
             case UserSaid():
                 _extend_user(conversation, part.text, ())
@@ -82,7 +84,7 @@ def messages(events: Iterable[Event], attempt: int) -> list[Message]:
                 result = ToolResult(event.call_id, event.name, part.text, event.is_error, event.data)
                 _extend_user(conversation, "", (result,))
                 if part.masked:
-                    settled = len(conversation) - 1
+                    settled[part.place in fresh] = len(conversation) - 1
             case ModelReplied() as event:
                 conversation.append(
                     Message(
@@ -92,9 +94,21 @@ def messages(events: Iterable[Event], attempt: int) -> list[Message]:
                         provider_data=event.provider_data,
                     )
                 )
-    if conversation and conversation[settled].role == "user":
-        conversation[settled] = replace(conversation[settled], settled=True)
+    for place in set(settled.values()) if settled[True] else {settled[False]}:
+        if conversation and conversation[place].role == "user":
+            conversation[place] = replace(conversation[place], settled=True)
     return conversation
+
+
+def _just_masked(log: Sequence[Event], attempt: int) -> set[int]:
+    """Places of the results that were masked since the last reply."""
+    fresh: set[int] = set()
+    for event in log:
+        if isinstance(event, ModelReplied) and event.attempt == attempt:
+            fresh.clear()
+        elif isinstance(event, ContextMasked) and event.attempt == attempt:
+            fresh.update(event.results)
+    return fresh
 
 
 def _extend_user(conversation: list[Message], text: str, results: tuple[ToolResult, ...]) -> None:

@@ -55,7 +55,7 @@ def turns_left(turn: int, limit: int) -> int:
 
 
 def can_mask(info: ModelInfo) -> bool:
-    """Whether a model takes a conversation whose earlier turns changed: thinking that is bound to them is refused then."""
+    """Whether a model takes a conversation whose earlier turns changed: thinking bound to them would be refused."""
     return "thinking-bound" not in info.quirks
 
 
@@ -180,12 +180,12 @@ def _pays(stand: _Stand, price: _Price, freed: int, kept: int, chosen: Sequence[
 
 
 def _price(stand: _Stand, info: ModelInfo) -> _Price | None:
-    """None where it is not known, or where the conversation is too short to be cached yet."""
+    """None where it is not known, where nothing is counted, or where the conversation is too short to be cached yet."""
     usage = stand.last.usage
     prices = info.prices
     for above, dearer in info.tiers:
         prices = dearer if input_tokens(usage) > above else prices
-    if prices.input is None or prices.input == 0:
+    if not prices.input or not input_tokens(usage):
         return None
     plain = float(prices.input)
     works = any(one and (one.usage.cache_read or one.usage.cache_write) for one in (stand.last, stand.before))

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from agent.context import masked_words
 from agent.text import printable
 
 Event = Mapping[str, Any]
@@ -130,7 +131,7 @@ def _lines(event: Event) -> Iterator[str]:
         case "user_said":
             yield f"  told: {clean(event['text'])}"
         case "model_replied":
-            yield f"  turn {event['turn']}, {event['seconds']:.1f} s: {_reply(event)}"
+            yield f"  turn {event['turn']}, {event['seconds']:.1f} s{_billed(event)}: {_reply(event)}"
         case "model_retried":
             again = event["wait_seconds"]
             yield f"  model: {clean(event['reason'])}" + (
@@ -149,6 +150,8 @@ def _lines(event: Event) -> Iterator[str]:
             yield f"  root cause: {where}: {clean(event['cause'])}{doubt}"
         case "context_renewed":
             yield "  the conversation outgrew the model's window; it begins anew with the facts"
+        case "context_masked":
+            yield f"  {masked_words(event['results'], event['freed'], event['rewritten'], event['why'])}"
         case "drift_seen":
             yield f"  drift: {clean(event['text'])}"
         case "attempt_ended":
@@ -158,6 +161,14 @@ def _lines(event: Event) -> Iterator[str]:
         case "run_ended":
             result = event["result"]
             yield f"{result['status']}: {clean(result['error'] or '')}".rstrip(": ")
+
+
+def _billed(event: Event) -> str:
+    """What a request's input was and what it cost; empty for a model that counts no tokens."""
+    usage, cost = event["usage"], event["cost_usd"]
+    counts = {"new": usage["input"], "from cache": usage["cache_read"], "to cache": usage["cache_write"]}
+    told = " + ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    return f", {told}, {'? USD' if cost is None else f'{cost:.4f} USD'}" if told else ""
 
 
 def _reply(event: Event) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from agent import events
+from agent import context, events
 from agent.explain import explanation
 from agent.hypotheses import Entry, ledger
 from agent.types import Status, Task, Usage
@@ -38,11 +38,6 @@ def exit_code(result: Mapping[str, Any]) -> int:
         return EXIT_CODES["environment"]
     status: Status = result["status"]
     return EXIT_CODES[status]
-
-
-CACHE_READ = 0.1
-CACHE_WRITE = 1.25
-"""Price of a cached input token relative to a plain one: Anthropic's published multipliers (5-minute cache)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +74,7 @@ def build_result(log: Sequence[events.Event], task: Task, run_id: str, ending: R
         "cost_usd": _cost(billed),
         "budget": _budget(log),
         "tool_calls": _tool_calls([e for e in log if isinstance(e, events.ToolReturned)]),
-        "context_growth": _context_growth(replies),
+        "context_growth": context.growth(log, list(dict.fromkeys(e.attempt for e in replies))),
     }
 
 
@@ -102,6 +97,7 @@ def _attempt(
         "usage": asdict(_usage(billed)),
         "cost_usd": _cost(billed),
         "tool_calls": _tool_calls([e for e in mine if isinstance(e, events.ToolReturned)]),
+        "context": context.of_attempt(log, start.attempt),
         "speed": _speed(replies),
         "turns": len(replies),
         "seconds": round(end.seconds, 3) if end else None,
@@ -168,23 +164,6 @@ def _tool_calls(returned: Sequence[events.ToolReturned]) -> dict[str, Any]:
         "failed": failed,
         "right_first_time": round(first_time / total, 4) if total else None,
     }
-
-
-def _context_growth(replies: Sequence[events.ModelReplied]) -> float | None:
-    """Billed input of all requests over (requests x the first one's input at the plain price).
-
-    1 means linear. None for a model that bills no tokens.
-    """
-    if not replies:
-        return None
-    first = replies[0].usage
-    plain = first.input + first.cache_read + first.cache_write
-    if plain == 0:
-        return None
-    billed = sum(
-        e.usage.input + CACHE_READ * e.usage.cache_read + CACHE_WRITE * e.usage.cache_write for e in replies
-    )
-    return round(billed / (len(replies) * plain), 4)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -90,7 +90,8 @@ class Message:
     provider_data: Mapping[str, Any] | None = None
     """What the provider wants back unchanged (thinking blocks, signatures), under the provider's name."""
     settled: bool = False
-    """True for the one message up to which nothing will be masked any more: a cache can count on that prefix."""
+    """True for the message up to which nothing will be masked any more: a cache can count on that prefix. Right after a
+    masking it is also true for the one that was it before: that much is in the cache already."""
 
 
 Stop = Literal["tool_use", "end", "length", "refusal", "filtered", "overflow", "empty"]

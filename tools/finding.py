@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,42 @@ if TYPE_CHECKING:
     from tools.workspace import Workspace
 
 TIMEOUT = 60
-MAX_RESULTS = 100
+MAX_RESULTS = 50
+MAX_HITS = 12_000
+"""Characters of all hits, about."""
+LEAST_OF_FILE = 3
+"""Hits shown of a file, if there are so many, where not all can be shown."""
+MAX_LEFT = 20
+"""Files named of which hits are left out."""
 MAX_FILES = 200
 MAX_OUTPUT = 16 * 1024 * 1024
 """Bytes of ripgrep's output that are counted through; after them it is stopped."""
 
+CODE = (
+    *(
+        b".py",
+        b".pyi",
+        b".pyx",
+        b".js",
+        b".jsx",
+        b".mjs",
+        b".cjs",
+        b".ts",
+        b".tsx",
+        b".go",
+        b".rs",
+        b".java",
+        b".kt",
+    ),
+    *(b".c", b".h", b".cc", b".cpp", b".hpp", b".cs", b".rb", b".php", b".swift", b".scala", b".lua", b".sh"),
+)
+_TESTS = re.compile(
+    rb"(^|/)(tests?|testing|__tests__|spec)/|(^|/)(test_|conftest)|[._-](test|tests|spec)\.\w+$"
+)
+_DEFINES = re.compile(
+    rb"\s*(?:(?:export|default|public|private|protected|static|final|abstract|async|pub(?:\([a-z]+\))?)\s+)*"
+    rb"(?:def|class|function|func|fn|type|struct|enum|trait|interface|impl|const|let|var)\b"
+)
 # Hidden files are searched, ignored ones are not, with or without a git repository.
 COMMON = [
     "--no-config",
@@ -93,43 +125,80 @@ def _search(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> Resu
     lines, complaints = _rg(
         workspace, call, [*options, f"--regexp={arguments['pattern']}"], where, workspace.root
     )
-    answer: list[str] = []
-    size = shown = total = 0
-    files: dict[bytes, int] = {}
-    listed = b""
-    full = False
-    for line in lines:
-        name, separator, rest = line.partition(b"\0")
-        if not separator:  # "--" between stretches of context
-            if line and not full and answer:
-                answer.append("  --")
-            continue
-        number = rest[: len(rest) - len(rest.lstrip(b"0123456789"))]
-        is_match = rest[len(number) : len(number) + 1] == b":"
-        total += is_match
-        full = full or (is_match and shown >= limit) or size > MAX_TEXT
-        if is_match:
-            files[name] = files.get(name, 0) + 1
-        if full:
-            continue
-        if name != listed:
-            answer.append(workspace.shown(os.path.normpath(Path(workspace.root, os.fsdecode(name)))))
-            listed = name
-        text = short_line(readable(rest[len(number) + 1 :].removesuffix(b"\r")))
-        answer.append(f"  {number.decode()}{':' if is_match else '-'} {text}")
-        size += len(answer[-1])
-        shown += is_match
-    data = {"matches": total, "files": len(files), "shown": shown}
+    found = _by_file(lines)
+    total = sum(is_match for hits in found.values() for _, is_match, _ in hits)
+    data = {"matches": total, "files": len(found), "shown": 0}
     if not total:
         hint = f"\n{complaints}" if complaints else ""
         return Result(f"no match for {safe(arguments['pattern'])!r} in {workspace.shown(path)}{hint}", data)
-    head = f"{counted(total, 'match')} in {counted(len(files), 'file')}"
-    if shown < total:
+    ranked = sorted(found, key=lambda name: (_rank(name, found[name]), name))
+    # Where not all can be shown, no file takes the place of all others.
+    most = limit if total <= limit else max(LEAST_OF_FILE, limit // len(found))
+    answer: list[str] = []
+    left: list[str] = []
+    size = 0
+    for name in ranked:
+        listed = workspace.shown(os.path.normpath(Path(workspace.root, os.fsdecode(name))))
+        hits = sum(is_match for _, is_match, _ in found[name])
+        room = min(most, limit - data["shown"]) if size <= MAX_HITS else 0
+        text, shown = _listed(found[name], room, MAX_HITS - size)
+        if shown < hits:
+            left.append(f"{listed} ({hits - shown})")
+        if shown:
+            answer += [listed, *text]
+            size += sum(map(len, text))
+            data["shown"] += shown
+    head = f"{counted(total, 'match')} in {counted(len(found), 'file')}"
+    if left:
         head += (
-            f"; the first {shown} are shown, {total - shown} left out: narrow with path or glob, or raise "
+            f"; {data['shown']} are shown, {total - data['shown']} left out: narrow with path or glob, or raise "
             "max_results"
         )
+        more = f" and {len(left) - MAX_LEFT} more files" if len(left) > MAX_LEFT else ""
+        answer.append(f"left out: {', '.join(left[:MAX_LEFT])}{more}")
     return Result("\n".join([head, *answer]), data)
+
+
+def _by_file(lines: list[bytes]) -> dict[bytes, list[tuple[bytes, bool, bytes]]]:
+    """ripgrep's lines as (number, whether it matches, text) by path; an empty number parts stretches of context."""
+    found: dict[bytes, list[tuple[bytes, bool, bytes]]] = {}
+    parted = False
+    for line in lines:
+        name, separator, rest = line.partition(b"\0")
+        if not separator:  # "--" between stretches of context
+            parted = True
+            continue
+        number = rest[: len(rest) - len(rest.lstrip(b"0123456789"))]
+        if parted and name in found:
+            found[name].append((b"", False, b""))
+        parted = False
+        is_match = rest[len(number) : len(number) + 1] == b":"
+        found.setdefault(name, []).append((number, is_match, rest[len(number) + 1 :]))
+    return found
+
+
+def _rank(name: bytes, hits: list[tuple[bytes, bool, bytes]]) -> int:
+    """What a file's hits most likely say of a fault: 0 code that defines something there, 1 code that uses it, 2 tests,
+    3 prose and data."""
+    if not name.endswith(CODE):
+        return 3
+    if _TESTS.search(name):
+        return 2
+    return 0 if any(is_match and _DEFINES.match(text) for _, is_match, text in hits) else 1
+
+
+def _listed(hits: list[tuple[bytes, bool, bytes]], room: int, size: int) -> tuple[list[str], int]:
+    """The lines of a file's first hits, at most `room` of them in about `size` characters, and how many these are."""
+    text: list[str] = []
+    shown = 0
+    for number, is_match, line in hits:
+        if (is_match and shown >= room) or size < 0:
+            break
+        mark = f"{number.decode()}{':' if is_match else '-'} " if number else "--"
+        text.append(f"  {mark}{short_line(readable(line.removesuffix(bytes([13]))))}")
+        size -= len(text[-1])
+        shown += is_match
+    return text, shown
 
 
 def _find_files(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> Result:
@@ -165,7 +234,8 @@ TOOLS = [
     Tool(
         "search",
         "Search file contents with a regular expression (ripgrep's: no look-around; escape ( [ { . * + ? to mean "
-        "themselves). Hits are grouped by file with line numbers. Ignored and binary files are skipped.",
+        "themselves). Hits are grouped by file with line numbers: first files that define something there, then other "
+        "code, tests, the rest. Ignored and binary files are skipped.",
         _search,
         {
             "pattern": {"type": "string", "description": "regular expression, matched line by line"},

@@ -28,8 +28,13 @@ MAX_DETAILS = 500_000
 MAX_ALIKE = 20
 """Tests named that failed just as another one did."""
 HERE = Place(sys.executable, str(Path(__file__).parent.parent))
+MAX_FAILURES = 12_000
+"""Characters of all failures in the text, about."""
 DETAIL_LINES = 30
 """Lines of one failure shown in the text: the end, where the assertion stands."""
+IN_DETAIL = 3
+"""Failures that are shown so; of the next ones the assertion and these lines: where it stands."""
+FEW_LINES = 4
 
 
 def _run_tests(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> Result:
@@ -156,9 +161,9 @@ def _text(outcomes: dict[str, TestOutcome], data: dict[str, Any], finished: Fini
         same.append(safe(entry["id"]))
     first = {ids[0]: ids[1:] for ids in alike.values()}
     bad = [entry for entry in bad if safe(entry["id"]) in first]
-    for entry in bad:
+    for number, entry in enumerate(bad):
         lines = entry["detail"].strip("\n").split("\n")
-        shown = lines[-DETAIL_LINES:]
+        shown = lines[-(DETAIL_LINES if number < IN_DETAIL else FEW_LINES) :]
         cut = [f"[... {len(lines) - len(shown)} lines cut ...]"] if len(shown) < len(lines) else []
         title = f"{outcomes[entry['id']].outcome.upper()} {safe(entry['id'])}"
         others = first[safe(entry["id"])]
@@ -167,9 +172,9 @@ def _text(outcomes: dict[str, TestOutcome], data: dict[str, Any], finished: Fini
             title += f"\nin the same way: {', '.join(others[:MAX_ALIKE])}{more}"
         part = "\n".join([title, *(short_line(line) for line in [entry["message"], *cut, *shown])])
         size += len(part)
-        if size > MAX_TEXT and parts:
+        if size > MAX_FAILURES and parts:
             break
-        parts.append(cut_middle(part, MAX_TEXT // 2))
+        parts.append(cut_middle(part, MAX_FAILURES))
     if len(parts) < len(bad):
         left = [safe(entry["id"]) for entry in bad[len(parts) :]]
         names = [name for one in left for name in (one, *first[one])]

@@ -47,13 +47,16 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def show(args: argparse.Namespace) -> int:
-    from agent.events import read_events
+    from agent.context import drawn
+    from agent.events import AttemptStarted, Event, read_events
     from agent.progress import event_lines, is_side_by_side, terminal_width
 
+    log: list[Event] = []
     path = _find(args.run_id) / "events.jsonl"
     width = terminal_width(sys.stdout)
     numbered = False
-    for data, _ in read_events(path):
+    for data, event in read_events(path):
+        log.append(event)
         try:
             if data["type"] == "run_started":
                 numbered = is_side_by_side(data)
@@ -62,6 +65,13 @@ def show(args: argparse.Namespace) -> int:
             what = f"{data['type']} of number {data.get('n')}"
             raise UsageError(f"{path}: the event {what} is not one of this agent: {error!r}") from error
         print(printable("\n".join(lines)))
+    for start in (event for event in log if isinstance(event, AttemptStarted)):
+        try:
+            lines = list(drawn(log, start))
+        except Exception as error:
+            raise UsageError(f"{path}: what attempt {start.attempt} cost can't be told: {error!r}") from error
+        if lines:
+            print("\n" + "\n".join(lines))
     return 0
 
 

@@ -218,10 +218,12 @@ def _with_breakpoints(wire: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     A lookup goes back only 20 blocks by itself, fewer than one turn of parallel calls may add. With the system prompt's
     mark and that of the settled message these are the four that a request may have: the settled one is read with each
-    request, so that it is still there when what follows it is masked.
+    request, so that it is still there when what follows it is masked. Where two are settled, output was masked just
+    now: what the previous request wrote last is of no use then.
     """
     users = [message for message in wire if message["role"] == "user"]
-    for message in users[-2:]:
+    settled = sum("cache_control" in block for message in users for block in message["content"])
+    for message in users[-1 if settled > 1 else -2 :]:
         message["content"] = [*message["content"][:-1], _cached(message["content"][-1])]
     return wire
 

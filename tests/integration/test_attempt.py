@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ from mcp import Client, StdioServerParameters
 
 from agent.attempt import Attempt, Ending
 from agent.conversation import messages
-from agent.events import DriftSeen, EventLog, HypothesisStated, ToolReturned, UserSaid
+from agent.events import (
+    ContextMasked,
+    ContextRenewed,
+    DriftSeen,
+    EventLog,
+    HypothesisStated,
+    ToolReturned,
+    UserSaid,
+    read_events,
+)
+from agent.models.catalogue import ModelInfo, Prices
 from agent.models.provider import INVALID_JSON
 from agent.models.registry import open_model
 from agent.toolbox import PROTOCOL, Toolbox
@@ -37,7 +48,9 @@ GIVE_UP = {"name": "submit", "arguments": {"summary": "no", "give_up": True}}
 SUBMIT = {"name": "submit", "arguments": {"summary": "done"}}
 
 
-def work(tmp_path: Path, *lines: dict[str, Any]) -> tuple[Ending, EventLog]:
+def work(
+    tmp_path: Path, *lines: dict[str, Any], info: ModelInfo | None = None, turns: int = 10
+) -> tuple[Ending, EventLog]:
     root = tmp_path / "workspace"
     root.mkdir()
     for name, text in FILES.items():
@@ -56,7 +69,7 @@ def work(tmp_path: Path, *lines: dict[str, Any]) -> tuple[Ending, EventLog]:
             await toolbox.start()
             model, deadline = open_model(f"scripted/{script}"), anyio.current_time() + 60
             ending = await Attempt(
-                1, model, toolbox, log, base_of(FILES), "You mend bugs.", 10, deadline
+                1, model, toolbox, log, base_of(FILES), "You mend bugs.", turns, deadline, info
             ).work()
             toolbox.stop()
             return ending
@@ -252,3 +265,92 @@ def test_a_statement_whose_form_is_wrong_again_and_again_locks_nobody_out(tmp_pa
     (stated,) = (event for event in log.events if isinstance(event, HypothesisStated))
     assert stated.cause == "so" and "'expected' is empty" in stated.unchecked
     assert ending.how == "submitted"
+
+
+LONG = "".join(f"{n} is a line of the file\n" for n in range(1, 101))
+LOOK = {"name": "read_file", "arguments": {"path": "long.txt"}}
+WRITE_LONG = {
+    "name": "shell",
+    "arguments": {
+        "command": "seq -f '%.0f is a line of the file' 100 > /tmp/long-$$; cp /tmp/long-$$ long.txt"
+    },
+}
+PRICED = ModelInfo(
+    "anthropic", "x", "anthropic", prices=Prices(Decimal(2), Decimal(10), Decimal("0.2"), Decimal("2.5"))
+)
+
+
+def test_a_file_in_sight_is_not_sent_again_but_after_a_change_what_changed_is(tmp_path: Path) -> None:
+    change = {"name": "shell", "arguments": {"command": "sed -i 's/^50 is/FIFTY is/' long.txt"}}
+    _, log = work(
+        tmp_path,
+        {"tool_calls": [WRITE_LONG]},
+        {"tool_calls": [LOOK]},
+        {"tool_calls": [LOOK]},
+        {"tool_calls": [LOOK]},
+        {"tool_calls": [change]},
+        {"tool_calls": [LOOK]},
+        {"tool_calls": [GIVE_UP]},
+        info=PRICED,
+    )
+    first, again, whole, changed = [event for event in results(log) if event.name == "read_file"]
+    assert "7 is a line" in first.text and "7 is a line" not in again.text
+    assert "lines 1-100 are as read_file showed them above" in again.text
+    assert whole.text == first.text, "asked once more, it comes whole"
+    assert "FIFTY is" in changed.text and "17 is a line" not in changed.text
+
+
+def test_without_a_model_that_somebody_pays_for_all_is_sent_whole(tmp_path: Path) -> None:
+    _, log = work(
+        tmp_path, {"tool_calls": [WRITE_LONG]}, *[{"tool_calls": [LOOK]}] * 2, {"tool_calls": [GIVE_UP]}
+    )
+    first, again = [event for event in results(log) if event.name == "read_file"]
+    assert first.text == again.text
+
+
+def test_a_conversation_that_outgrew_its_window_is_masked_first_and_renewed_after(tmp_path: Path) -> None:
+    show = [{"name": "shell", "arguments": {"command": f"seq {n}00 {n}99"}} for n in range(1, 10)]
+    full = {"text": "too long", "stop": "overflow"}
+    ending, log = work(
+        tmp_path,
+        {"tool_calls": [RUN, STATE, EDIT]},
+        *[
+            {
+                "tool_calls": [
+                    {**one, "arguments": {"command": one["arguments"]["command"] + "; seq 1000 1200"}}
+                ]
+            }
+            for one in show
+        ],
+        full,
+        {"tool_calls": [RUN]},
+        full,
+        {"tool_calls": [SUBMIT]},
+        info=PRICED,
+        turns=20,
+    )
+    (masked,) = (event for event in log.events if isinstance(event, ContextMasked))
+    assert (masked.why, list(masked.results)) == ("window", [4, 5, 6, 7, 8, 9, 10])
+    (renewed,) = (event for event in log.events if isinstance(event, ContextRenewed))
+    assert renewed.turn == 13 and ending.how == "submitted"
+    anew = messages(log.events, 1)[0].text
+    for fact in ("Mend it.", "there is no second file", "cat: missing.txt", "b.txt (+1 -0)", "+two"):
+        assert fact in anew
+
+
+def test_an_attempt_masks_by_itself_and_its_log_replays_to_the_same_conversation(tmp_path: Path) -> None:
+    usage = {"input": 9000, "output": 10}
+    show = [
+        {"tool_calls": [{"name": "shell", "arguments": {"command": f"seq {n}000 {n}500"}}], "usage": usage}
+        for n in range(1, 9)
+    ]
+    _, log = work(tmp_path, *show, {"tool_calls": [GIVE_UP]}, info=PRICED)
+    masked = [event for event in log.events if isinstance(event, ContextMasked)]
+    assert masked and masked[0].why == "cost" and masked[0].rewritten == 0, (
+        "the script's model reads no cache"
+    )
+    read = [event for _, event in read_events(log.path)]
+    assert messages(read, 1) == messages(log.events, 1)
+    assert list(masked) == [e for e in read if isinstance(e, ContextMasked)]
+    shown = [result.text for message in messages(read, 1) for result in message.tool_results]
+    assert shown[0].startswith("[exit code 0") and "left out" in shown[0] and "8500" in shown[7]

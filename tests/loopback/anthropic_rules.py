@@ -179,11 +179,11 @@ def _prefix(body: Mapping[str, Any]) -> Iterator[tuple[str, Block]]:
         yield from ((message["role"], block) for block in message["content"])
 
 
-def cached_usage(body: Mapping[str, Any], cache: set[str]) -> dict[str, int]:
+def cached_usage(body: Mapping[str, Any], cache: set[str], least: int = 0) -> dict[str, int]:
     """Input tokens (a quarter of the characters) by the cache's rules; `cache` holds prefixes and is updated.
 
     A breakpoint writes the prefix up to it. It reads the longest prefix written before that ends at most 20
-    blocks in front of it. Each model has its own.
+    blocks in front of it. Each model has its own, and what is shorter than `least` tokens is not cached.
     """
     own = json.dumps(body["model"])
     prefixes: list[str] = [""]
@@ -193,7 +193,7 @@ def cached_usage(body: Mapping[str, Any], cache: set[str]) -> dict[str, int]:
         plain = {key: value for key, value in block.items() if key != "cache_control"}
         prefixes.append(prefixes[-1] + json.dumps([where, plain], sort_keys=True))
         ends.append(len(prefixes[-1]) // 4)
-        if "cache_control" in block:
+        if "cache_control" in block and ends[-1] >= least:
             marks.append(len(ends) - 1)
     near = {place for mark in marks for place in range(max(1, mark - 20), mark + 1)}
     read = max((ends[place] for place in near if own + prefixes[place] in cache), default=0)

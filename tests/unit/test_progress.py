@@ -68,6 +68,7 @@ RUN: list[events.Event] = [
     events.ToolReturned(1, 1, "c1", "shell", EVIL, True, 0.5),
     events.HypothesisStated(1, 1, EVIL, ["a.py:1"], EVIL, EVIL, EVIL, EVIL, EVIL),
     events.ContextRenewed(1, 1),
+    events.ContextMasked(1, 1, [1, 2], 4000, 800, 9, "cost"),
     events.DriftSeen(1, 1, "repeated", EVIL),
     events.AttemptEnded(1, "submitted", EVIL, "", None, 1, 80.0),
     events.PhaseStarted("gate", "attempt 1"),
@@ -118,7 +119,8 @@ def test_without_a_terminal_there_are_plain_lines() -> None:
         "  environment ready in 3.2 s",
         "  1 failed, 412 passed in 33.0 s",
         "attempt: 1 of 3: scripted/x",
-        "  turn 1, 2.0 s: Let me look.",
+        "  turn 1, 2.0 s, 5 new, 0.2500 USD: Let me look.",
+        "  2 old outputs masked, about 1,000 tokens less in each request, 200 written to the cache again",
         "  model: HTTP 529; again in 4.0 s",
         "  > shell red",
         "    error in 0.5 s",
@@ -220,6 +222,18 @@ def test_the_table_of_a_run_names_each_attempt() -> None:
     assert lines[1] == "attempt 2, scripted/x: rejected"
     assert any(line.startswith("FAIL  pass_to_pass") for line in lines)
     assert verdict_table({**RESULT, "attempts": []}) == ""
+
+
+def test_a_reply_tells_what_was_new_read_from_and_written_to_the_cache_and_what_it_cost() -> None:
+    def line(usage: Usage, cost: float | None) -> str:
+        reply = events.ModelReplied(1, 3, "So.", (), usage, None, "end", 1.0)
+        return event_lines({**events.encode(reply), "cost_usd": cost})[0]
+
+    assert line(Usage(1, 12, 5, 3456, 789), 0.5) == (
+        "  turn 3, 1.0 s, 12 new + 3,456 from cache + 789 to cache, 0.5000 USD: So."
+    )
+    assert line(Usage(1, 12), None) == "  turn 3, 1.0 s, 12 new, ? USD: So."
+    assert line(Usage(1), 0.0) == "  turn 3, 1.0 s: So."
 
 
 def test_a_long_table_is_cut_with_a_count() -> None:

@@ -34,9 +34,9 @@ def test_hits_are_grouped_by_file(good: Use, tree: Path) -> None:
     result = good("search", pattern="needle")
     assert result.text == (
         "4 matches in 3 files\n"
+        "src/a.py\n  2: def needle():\n  7: needle()\n"
         ".hidden/c.py\n  1: needle hidden\n"
-        "odd name\\x1b.py\n  1: needle\n"
-        "src/a.py\n  2: def needle():\n  7: needle()"
+        "odd name\\x1b.py\n  1: needle"
     )
     assert result.data == {"matches": 4, "files": 3, "shown": 4}
 
@@ -58,12 +58,26 @@ def test_the_ways_to_narrow_and_widen(good: Use, tree: Path) -> None:
 def test_what_is_left_out_is_counted(good: Use, root: Path) -> None:
     (root / "many").write_text("hit\n" * 500)
     result = good("search", pattern="hit", max_results=3)
-    assert result.text.startswith("500 matches in 1 file; the first 3 are shown, 497 left out")
+    assert result.text.startswith("500 matches in 1 file; 3 are shown, 497 left out")
     assert result.text.count("\n  ") == 3
     (root / "many").write_text(("hit" + "x" * 5000 + "\n") * 500)
     result = good("search", pattern="hit", max_results=1000)
     assert len(result.text) < 40_000
     assert "left out" in result.text
+
+
+def test_what_matters_comes_first_and_no_file_crowds_out_the_others(good: Use, root: Path) -> None:
+    (root / "tests").mkdir()
+    (root / "CHANGES.md").write_text("frobnicate was mended\n" * 40)
+    (root / "tests/test_a.py").write_text("    assert frobnicate() == 1\n" * 40)
+    (root / "a_user.py").write_text("    frobnicate()\n" * 40)
+    (root / "lib.py").write_text("x = 1\ndef frobnicate():\n    return 1\n")
+    found = good("search", pattern="frobnicate", max_results=20)
+    files = [line for line in found.text.split("\n")[1:-1] if not line.startswith("  ")]
+    assert files == ["lib.py", "a_user.py", "tests/test_a.py", "CHANGES.md"]
+    assert found.text.startswith("121 matches in 4 files; 16 are shown, 105 left out")
+    assert found.text.endswith("left out: a_user.py (35), tests/test_a.py (35), CHANGES.md (35)")
+    assert found.data == {"matches": 121, "files": 4, "shown": 16}
 
 
 def test_no_hit_is_no_error(good: Use, tree: Path) -> None:
