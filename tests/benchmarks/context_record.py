@@ -24,7 +24,9 @@ from tools.tool import Call
 from tools.workspace import Workspace
 
 SESSIONS = Path(__file__).parent / "context_sessions.jsonl.gz"
-ROOT = Path("/workspace")
+ROOT, SCRATCH = Path("/workspace"), Path("/tmp")
+MAX_HUNKS = 3
+"""Of the fix: releases change more than the one fault."""
 CASES = (
     *("croniter-zero-step", "wcwidth-n-exceeds", "pathspec-include-dir", "semver-replace-typeerror"),
     *("tinydb-unhashable-query", "furl-semicolon", "prettytable-addrows-empty", "soupsieve-attr-newline"),
@@ -160,9 +162,9 @@ def _cause(bug: Bug) -> tuple[str, dict[str, Any]]:
 
 def recorded(case: str, cases: str, python: str, script: Any, turns: int) -> dict[str, Any]:
     """One session."""
-    shutil.rmtree(ROOT, ignore_errors=True)
-    for name in ("materialise",):
-        subprocess.run([sys.executable, cases, name, case, str(ROOT)], check=True, capture_output=True)
+    for folder in (ROOT, SCRATCH / ".agent-tools"):  # the latter knows the base commit of the session before
+        shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([sys.executable, cases, "materialise", case, str(ROOT)], check=True, capture_output=True)
     patches = {
         name: subprocess.run([sys.executable, cases, name, case], check=True, capture_output=True).stdout
         for name in ("test-patch", "gold")
@@ -179,7 +181,7 @@ def recorded(case: str, cases: str, python: str, script: Any, turns: int) -> dic
     name = re.split(r"::", bug.tests[0])[-1].partition("[")[0]
     lines = (ROOT / bug.test_file).read_text().split("\n")
     test_line = next((n for n, line in enumerate(lines, 1) if f"def {name}(" in line), 1)
-    workspace = Workspace(str(ROOT), "/tmp", f"{python} -m pytest {spec['env']['args']}")
+    workspace = Workspace(str(ROOT), str(SCRATCH), f"{python} -m pytest {spec['env']['args']}")
     workspace.environment |= {
         "PATH": f"{Path(python).parent}:{workspace.environment['PATH']}",
         "PYTHONPATH": str(ROOT / spec["env"]["path"]),
@@ -243,7 +245,8 @@ def bug_of(spec: Mapping[str, Any], gold: str, issue: str) -> Bug:
         if str(name) != path
     )
     others = [name for size, name in reversed(source) if size > 2000][:3]
-    edits = [(name, old, new) for _, name, _, old, new in found]
+    near = [one for one in found if not one[0]] or found
+    edits = [(name, old, new) for _, name, _, old, new in near[:MAX_HUNKS]]
     return Bug(issue, path, line, edits, names[0], spec["f2p"][:3], others)
 
 

@@ -330,7 +330,7 @@ def test_a_conversation_that_outgrew_its_window_is_masked_first_and_renewed_afte
         turns=20,
     )
     (masked,) = (event for event in log.events if isinstance(event, ContextMasked))
-    assert (masked.why, list(masked.results)) == ("window", [4, 5, 6, 7, 8, 9, 10])
+    assert (masked.why, list(masked.results)) == ("window", [4, 5, 6, 7, 8, 9])
     (renewed,) = (event for event in log.events if isinstance(event, ContextRenewed))
     assert renewed.turn == 13 and ending.how == "submitted"
     anew = messages(log.events, 1)[0].text

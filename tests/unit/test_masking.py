@@ -119,8 +119,11 @@ def test_unknown_prices_mask_only_when_the_window_is_nearly_full() -> None:
 
 
 def test_models_that_refuse_a_changed_past_are_left_alone() -> None:
-    bound = load().models["anthropic/claude-opus-5-5"]
-    assert due(session(*looks(40)), 1, bound, 60, full=True) is None
+    catalogue = load()
+    for name in ("claude-opus-5-5", "claude-fable-5-2", "claude-of-tomorrow"):
+        assert due(session(*looks(40)), 1, catalogue.find("anthropic", name), 60, full=True) is None
+    for name in ("claude-sonnet-5", "claude-haiku-4-5"):
+        assert due(session(*looks(40)), 1, catalogue.find("anthropic", name), 60, full=True) is not None
 
 
 def test_what_must_survive_is_never_masked() -> None:
