@@ -11,18 +11,32 @@ import secrets
 import tarfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import anyio
 import anyio.to_thread
 
 from sandboxes import inside
-from sandboxes.containers import AGENT, TOOLBOX, TOOLS, affordable_cpus, agent_tmpfs, container, new_name
+from sandboxes.containers import (
+    AGENT,
+    TOOLBOX,
+    TOOLS,
+    Begun,
+    affordable_cpus,
+    agent_tmpfs,
+    container,
+    new_name,
+)
 from sandboxes.engine import Engine, ExecStream
 from sandboxes.errors import SandboxDied, SandboxError
 from sandboxes.types import Completed, Environment, Limits
+
+if TYPE_CHECKING:
+    from sandboxes.layers import Layers
 
 PYTHON = (f"{TOOLBOX}/bin/python3", "-I", "-c")
 BUSYBOX = f"{TOOLBOX}/bin/busybox"
@@ -42,6 +56,7 @@ class Docker:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._log: Callable[[str], None] | None = None
+        self._layers: dict[str, Layers] = {}
 
     @classmethod
     async def connect(cls) -> Docker:
@@ -76,6 +91,35 @@ class Docker:
             raise SandboxError(f"the Docker engine failed: {error.explanation or error}") from error
 
     @asynccontextmanager
+    async def workspace(
+        self,
+        environment: Environment,
+        tree: str,
+        write_tar: Callable[[Path], None],
+        *,
+        log: Callable[[str], None],
+    ) -> AsyncIterator[Environment]:
+        """The environment with a tree in it: until the block ends, /workspace of its sandboxes begins with that,
+        and with what the set-up generated there, and no sandbox copies it.
+
+        `tree` is the tree's id; `write_tar` writes it as a tar, when it is needed. Raises SandboxError.
+        """
+        from docker.errors import APIError
+
+        from sandboxes.layers import layers
+
+        try:
+            async with layers(self.engine, environment, tree, write_tar, log) as over:
+                name = secrets.token_hex(8)
+                self._layers[name] = over
+                try:
+                    yield replace(environment, workspace=name)
+                finally:
+                    del self._layers[name]
+        except APIError as error:
+            raise SandboxError(f"the Docker engine failed: {error.explanation or error}") from error
+
+    @asynccontextmanager
     async def sandbox(
         self, environment: Environment, *, run_id: str, limits: Limits | None = None
     ) -> AsyncIterator[Sandbox]:
@@ -93,7 +137,23 @@ class Docker:
             "LANG": "C.UTF-8",
             **environment.variables,
         }
-        async with container(
+        start = partial(self._started, environment, variables, run_id, limits)
+        over = self._layers.get(environment.workspace)
+        async with AsyncExitStack() as stack:
+            if over is None:
+                yield Sandbox(self.engine, await stack.enter_async_context(start(Begun())))
+            else:
+                yield await over.begin(stack, start, limits)
+
+    def _started(
+        self,
+        environment: Environment,
+        variables: Mapping[str, str],
+        run_id: str,
+        limits: Limits,
+        begun: Begun,
+    ) -> AbstractAsyncContextManager[str]:
+        return container(
             self.engine,
             environment.image,
             name=new_name(),
@@ -101,32 +161,56 @@ class Docker:
             command=[BUSYBOX, "sleep", str(limits.lifetime_seconds)],
             limits=limits,
             environment=variables,
-            tmpfs=agent_tmpfs(limits),
-            volumes={environment.toolbox: (TOOLBOX, "ro"), environment.tools: (TOOLS, "ro")},
-        ) as container_id:
-            yield Sandbox(self.engine, container_id)
+            tmpfs=agent_tmpfs(limits, workspace=not begun.mounts),
+            volumes={
+                environment.toolbox: (TOOLBOX, "ro"),
+                environment.tools: (TOOLS, "ro"),
+                **begun.volumes,
+            },
+            mounts=begun.mounts,
+        )
 
 
 class Sandbox:
     """A running container. Its methods may be used at the same time by several tasks."""
 
-    def __init__(self, engine: Engine, container_id: str, user: str = AGENT) -> None:
+    def __init__(self, engine: Engine, container_id: str, user: str = AGENT, *, tree: str = "") -> None:
         self.id = container_id
+        self.tree = tree
+        """Id of the tree that /workspace began with; empty when it began empty."""
         self._engine = engine
         self._user = user
 
     async def put_tree(self, tree_tar: Path, into: str = "/workspace") -> int:
-        """Unpack a tar into a directory; into /workspace, what the set-up generated there is added.
+        """Unpack a tar into a directory; into an empty /workspace, what the set-up generated there is added.
 
         Returns the sandbox's clock at the end, in nanoseconds: what changes later has a later status change time.
 
         Symlinks are laid down as they are and never written through; files in the way are replaced. Raises
         SandboxError for a tar that leaves the directory, holds devices or hard links, or does not fit.
         """
-        generated = (GENERATED,) if into == "/workspace" else ()
+        generated = (GENERATED,) if into == "/workspace" and not self.tree else ()
         file = await anyio.to_thread.run_sync(tree_tar.open, "rb")
         with file:
             return await self._unpack(file, into, *generated)
+
+    async def change_tree(self, tree_tar: Path, gone: Sequence[str]) -> int:
+        """Make /workspace, as it began, another tree: take `gone` away, then put the files of a tar.
+
+        Returns and raises as put_tree.
+        """
+        if gone:
+            names = "\0".join(gone).encode("utf-8", "surrogateescape")
+            program = inside.source("take_away")
+            _, code, error = await self.program(program, ["/workspace"], io.BytesIO(names), 0)
+            if code != 0:
+                raise SandboxError(
+                    f"could not take files away in the sandbox: {error or f'exit code {code}'}"
+                )
+        file = await anyio.to_thread.run_sync(tree_tar.open, "rb")
+        with file:
+            # where a file of the tree is gone, one that the set-up generated may come to light
+            return await self._unpack(file, "/workspace", *((GENERATED,) if gone else ()))
 
     async def put_file(self, path: str, data: bytes) -> None:
         """Write one file of the agent's."""

@@ -28,9 +28,15 @@ ROOT, SCRATCH = Path("/workspace"), Path("/tmp")
 MAX_HUNKS = 3
 """Of the fix: releases change more than the one fault."""
 CASES = (
-    *("croniter-zero-step", "wcwidth-n-exceeds", "pathspec-include-dir", "semver-replace-typeerror"),
-    *("tinydb-unhashable-query", "furl-semicolon", "prettytable-addrows-empty", "soupsieve-attr-newline"),
-    *("validators-isin", "validators-cron", "icalendar-end-without-begin", "natsort-path-dot"),
+    *("croniter-zero-step", "wcwidth-n-exceeds", "semver-replace-typeerror", "tinydb-unhashable-query"),
+    *(
+        "furl-semicolon",
+        "prettytable-addrows-empty",
+        "soupsieve-attr-newline",
+        "validators-isin",
+        "validators-cron",
+    ),
+    "icalendar-end-without-begin",
 )
 Reply = tuple[str, Sequence[tuple[str, Mapping[str, Any]]]]
 
@@ -160,24 +166,38 @@ def _cause(bug: Bug) -> tuple[str, dict[str, Any]]:
     }
 
 
+def laid_out(case: str, cases: str) -> Bug:
+    """Put the case into ROOT, with its test, and read its fix."""
+
+    def told(name: str, *more: str) -> bytes:
+        return subprocess.run(
+            [sys.executable, cases, name, case, *more], check=True, capture_output=True
+        ).stdout
+
+    for folder in (ROOT, SCRATCH / ".agent-tools"):  # the latter knows the base commit of the session before
+        if folder.exists():
+            for entry in folder.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    checkout = SCRATCH / f"case-{case}"
+    if not checkout.exists():
+        told("materialise", str(checkout))
+        subprocess.run(["git", "apply", "-"], input=told("test-patch"), cwd=checkout, check=True)
+        shutil.rmtree(checkout / ".git")
+        checkout.with_suffix(".gold").write_bytes(told("gold"))
+    shutil.copytree(checkout, ROOT, dirs_exist_ok=True)
+    spec = spec_of(case, cases)
+    issue = checkout.with_name(f"{checkout.name}.issue.md").read_text()
+    return bug_of(spec, checkout.with_suffix(".gold").read_text(), issue)
+
+
+def spec_of(case: str, cases: str) -> Mapping[str, Any]:
+    told = json.loads(Path(cases).with_suffix(".json").read_text())["cases"]
+    return next(one for one in told if one["id"] == case)
+
+
 def recorded(case: str, cases: str, python: str, script: Any, turns: int) -> dict[str, Any]:
     """One session."""
-    for folder in (ROOT, SCRATCH / ".agent-tools"):  # the latter knows the base commit of the session before
-        shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([sys.executable, cases, "materialise", case, str(ROOT)], check=True, capture_output=True)
-    patches = {
-        name: subprocess.run([sys.executable, cases, name, case], check=True, capture_output=True).stdout
-        for name in ("test-patch", "gold")
-    }
-    subprocess.run(["git", "apply", "-"], input=patches["test-patch"], cwd=ROOT, check=True)
-    subprocess.run(
-        ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", "x"], cwd=ROOT, check=True
-    )
-    shutil.rmtree(ROOT / ".git")
-    spec = next(
-        c for c in json.loads(Path(cases).with_suffix(".json").read_text())["cases"] if c["id"] == case
-    )
-    bug = bug_of(spec, patches["gold"].decode(), ROOT.with_name("workspace.issue.md").read_text())
+    bug, spec = laid_out(case, cases), spec_of(case, cases)
     name = re.split(r"::", bug.tests[0])[-1].partition("[")[0]
     lines = (ROOT / bug.test_file).read_text().split("\n")
     test_line = next((n for n, line in enumerate(lines, 1) if f"def {name}(" in line), 1)
@@ -251,13 +271,15 @@ def bug_of(spec: Mapping[str, Any], gold: str, issue: str) -> Bug:
 
 
 def main() -> None:
-    cases, python = sys.argv[1:]
-    with gzip.GzipFile(SESSIONS, "wb", mtime=0) as file:
-        for case in CASES:
+    cases, python, *only = sys.argv[1:]
+    with gzip.GzipFile(SESSIONS.with_stem(only[0]) if only else SESSIONS, "wb", mtime=0) as file:
+        for case in only or CASES:
             for script, turns in ((short, 15), (long, 30)):
                 session = recorded(case, cases, python, script, turns)
                 sizes = [len(one["text"]) for reply in session["replies"] for one in reply["results"]]
-                print(f"{case:<30} {turns} turns, outputs of {min(sizes)} to {max(sizes)}: {sizes}")
+                print(
+                    f"{case:<30} {turns} turns, outputs of {min(sizes)} to {max(sizes)}: {sizes}", flush=True
+                )
                 file.write(json.dumps(session).encode() + b"\n")
 
 
