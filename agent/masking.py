@@ -55,8 +55,8 @@ def turns_left(turn: int, limit: int) -> int:
 
 
 def can_mask(info: ModelInfo) -> bool:
-    """Whether a model takes a conversation whose earlier turns changed: thinking that is bound to them would be refused.
-    Of Claude models that no catalogue has the newest ones do that, so none is asked."""
+    """Whether a model takes a conversation whose earlier turns changed: thinking that is bound to them is refused then.
+    Claude models that no catalogue has may be of that kind."""
     return "thinking-bound" not in info.quirks and (info.known or info.api != "anthropic")
 
 
@@ -73,7 +73,11 @@ def due(
     if freed < LEAST_TOGETHER:
         return None
     left = turns_left(stand.turn, limit)
-    kept = sum(map(size, stand.after)) - freed - sum(map(size, stand.tail))
+    sent = sum(map(size, stand.after)) - sum(map(size, stand.tail))
+    kept = sent - freed
+    before = input_tokens(stand.last.usage) * CHARS_PER_TOKEN - sent
+    if before < (info.cache_min or 0) * CHARS_PER_TOKEN:
+        kept += max(0, before)  # too short to be in a cache by itself, it is written anew as well
     price = _price(stand, info)
     if full or _nearly_full(stand, info):
         why = "window"

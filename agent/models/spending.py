@@ -72,6 +72,8 @@ class Spending:
 
     def ask(self, request: Mapping[str, Any], opening: object, messages: Sequence[Message]) -> None:
         """Begin a request, for which there may be several tries. `opening` is all that stands before the messages."""
+        # Where a cache is marked is no content.
+        messages = [replace(one, settled=False) if one.settled else one for one in messages]
         size = _bytes(request)
         self._input = size + self._outputs + ADDED
         told = self._told

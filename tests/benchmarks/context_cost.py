@@ -2,17 +2,19 @@
 
     python -m tests.benchmarks.context_cost [--cases]
 
-The sessions are repairs of twelve real bugs, in 15 and in 30 turns each: real tool output, scripted calls (see
+The sessions are repairs of ten real bugs, in 15 and in 30 turns each: real tool output, scripted calls (see
 `context_record`). They are sent as requests of the real wire formats, whose caches count by the published rules as the
 loopback servers have them, a token for four characters:
 
     plain     all of the past with every request, without a cache
     cached    the same, with the provider's cache
     rolling   all but the latest three outputs masked before every request, whatever that does to the cache
-    ours      what the model has in sight is not sent again, and old output is masked where that saves more than it costs
+    ours      what the model has in sight is not sent again, and old output is masked where that saves more than it
+              costs
 
-Each figure is billed input cost over that of `plain`. Not counted: what a model asks for again since it was masked, and
-the time that caches live.
+Each figure is billed input cost over that of `plain`. Not counted: what a model asks for again since it was masked, how
+long caches live, and explicit caches of Gemini, which are not made here, since system prompt and tools are shorter than
+what can be cached.
 """
 
 from __future__ import annotations
@@ -61,8 +63,8 @@ SPECS = [
 READ_ONLY = {spec.name for spec in SPECS if spec.read_only}
 WAYS = ("plain", "cached", "rolling", "ours")
 
-Count = Callable[[Sequence[Message], set[str]], tuple[Usage, float]]
-"""The usage of a request, and dollars besides its tokens. Takes what the provider has cached, and adds to it."""
+Count = Callable[[Sequence[Message], set[str]], Usage]
+"""The usage of a request. Takes what the provider has cached, and adds to it."""
 
 
 @dataclass(frozen=True)
@@ -73,42 +75,37 @@ class Provider:
 
 
 def _anthropic(info: ModelInfo) -> Count:
-    def count(said: Sequence[Message], held: set[str]) -> tuple[Usage, float]:
+    def count(said: Sequence[Message], held: set[str]) -> Usage:
         body = anthropic_wire.build_request(info, None, system_prompt("anthropic/x"), said, SPECS)
         assert not anthropic_rules.faults({**body, "stream": True})
         found = anthropic_rules.cached_usage(body, held, info.cache_min or 0)
         read, written = found["cache_read_input_tokens"], found["cache_creation_input_tokens"]
-        return Usage(1, found["input_tokens"], 0, read, written), 0.0
+        return Usage(1, found["input_tokens"], 0, read, written)
 
     return count
 
 
 def _responses(info: ModelInfo) -> Count:
-    def count(said: Sequence[Message], held: set[str]) -> tuple[Usage, float]:
+    def count(said: Sequence[Message], held: set[str]) -> Usage:
         body = responses_wire.build_request(info, None, system_prompt("openai/x"), said, SPECS)
         total, read = responses_rules.cached_tokens(body, body["input"], held)
-        return Usage(1, total - read, 0, read), 0.0
+        return Usage(1, total - read, 0, read)
 
     return count
 
 
-def _google(info: ModelInfo, *, explicit: bool) -> Count:
-    def count(said: Sequence[Message], held: set[str]) -> tuple[Usage, float]:
+def _google(info: ModelInfo) -> Count:
+    def count(said: Sequence[Message], held: set[str]) -> Usage:
         request = google_wire.build_request(info, None, system_prompt("google/x"), said, SPECS)
         config = request["config"]
         body = {"model": info.name, "contents": request["contents"], "tools": config["tools"]}
         body["systemInstruction"] = config["system_instruction"]
-        total = google_rules.tokens(body)
-        read = google_rules.implicit(body, held, info.cache_min or 0)
         prefix = google_rules.tokens({key: body[key] for key in ("tools", "systemInstruction")})
-        if not explicit or total - prefix > prefix or not google_cache.pays(info, prefix):
-            return Usage(1, total - read, 0, read), 0.0
-        made = 0 if "explicit" in held else prefix
-        held.add("explicit")
-        # Its share of the storage of a run of the expected length.
-        hours = float(google_cache.HOURS) / google_cache.REQUESTS
-        storage = prefix * float(info.prices.cache_storage or 0) * hours / 1e6
-        return Usage(1, total - prefix + made, 0, prefix), storage
+        assert not google_cache.pays(info, prefix), (
+            "an explicit cache would be made, which is not counted here"
+        )
+        read = google_rules.implicit(body, held, info.cache_min or 0)
+        return Usage(1, google_rules.tokens(body) - read, 0, read)
 
     return count
 
@@ -117,12 +114,11 @@ def _google(info: ModelInfo, *, explicit: bool) -> Count:
 def providers() -> Sequence[Provider]:
     known = load().models
     sonnet, gpt = known["anthropic/claude-sonnet-5"], known["openai/gpt-5.5"]
-    gemini, pro = known["google/gemini-3.6-flash"], known["google/gemini-3.1-pro-preview"]
+    gemini = known["google/gemini-3.6-flash"]
     return (
         Provider("Anthropic", sonnet, _anthropic(sonnet)),
         Provider("OpenAI", gpt, _responses(gpt)),
-        Provider("Gemini, implicit", gemini, _google(gemini, explicit=False)),
-        Provider("Gemini, explicit at first", pro, _google(pro, explicit=True)),
+        Provider("Gemini", gemini, _google(gemini)),
     )
 
 
@@ -159,12 +155,12 @@ def sent(session: dict[str, Any], way: str, provider: Provider) -> Sent:
             log.append(due)
         if way == "rolling" and (due := _rolling(log, turn)):
             log.append(due)
-        usage, besides = provider.count(messages(log, 1), held)
+        usage = provider.count(messages(log, 1), held)
         if way == "plain":
-            usage, besides = Usage(1, usage.input + usage.cache_read + usage.cache_write), 0.0
+            usage = Usage(1, masking.input_tokens(usage))
         cost, plain = info.cost(usage), info.cost(Usage(1, masking.input_tokens(usage)))
         assert cost is not None
-        total += float(cost) + besides
+        total += float(cost)
         calls = tuple(
             ToolCall(f"call_{turn}_{place}", call["name"], call["arguments"])
             for place, call in enumerate(reply["calls"])
@@ -219,11 +215,15 @@ def main() -> None:
     sizes = [len(one["text"]) for s in sessions() for reply in s["replies"] for one in reply["results"]]
     inside = sum(1000 <= size <= 4096 for size in sizes) / len(sizes)
     print(
-        f"{len(sessions())} sessions, {len(sizes)} outputs, {mean(sizes):.0f} characters on average; {inside:.0%} have 1 to 4 KB\n"
+        f"{len(sessions())} sessions, {len(sizes)} outputs of {mean(sizes):,.0f} characters on average, ",
+        end="",
     )
+    print(f"{inside:.0%} of them 1 to 4 KB long\n")
     print(
-        f"{'provider':<26} {'turns':>5} {'cached':>7} {'rolling':>7} {'ours':>7}   {'from':>5} {'to':>5}  growth  maskings"
+        f"{'provider':<10} {'turns':>5} {'cached':>7} {'rolling':>7} {'ours':>7}   {'from':>5} {'to':>5} ",
+        end="",
     )
+    print(f"{'growth':>7} {'maskings':>8}")
     for provider in providers():
         for turns in (15, 30):
             found = ratios(provider, turns)
@@ -232,7 +232,7 @@ def main() -> None:
             masked = mean(sum(isinstance(e, ContextMasked) for e in log) for log in logs)
             means = " ".join(f"{mean(found[way]):>7.3f}" for way in WAYS[1:])
             spread = f"{min(found['ours']):>5.3f} {max(found['ours']):>5.3f}"
-            print(f"{provider.name:<26} {turns:>5} {means}   {spread}  {factor:>6.2f}  {masked:>8.1f}")
+            print(f"{provider.name:<10} {turns:>5} {means}   {spread} {factor:>7.2f} {masked:>8.1f}")
     if args.cases:
         print()
         for session in sessions():

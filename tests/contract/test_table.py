@@ -21,8 +21,9 @@ def test_each_mark_stands_for_a_test_that_runs() -> None:
     assert providers == sorted(providers, key=[p.name for p in PROVIDERS].index)
     assert set(providers) == {p.name for p in PROVIDERS}
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    files = ("test_models.py", "test_faults.py", "test_context.py")
     listed = subprocess.run(
-        [*command, *(str(Path(__file__).with_name(name)) for name in ("test_models.py", "test_faults.py"))],
+        [*command, *(str(Path(__file__).with_name(name)) for name in files)],
         capture_output=True,
         text=True,
         cwd=README.parents[2],

@@ -22,6 +22,7 @@ from agent.models.registry import (
     default_spec,
     open_model,
     parse_spec,
+    thrifty_info,
     with_thinking,
 )
 
@@ -194,3 +195,13 @@ def test_what_can_be_bounded_or_costs_nothing_takes_any_budget(
     check_prices("openai/unheard-of", {"it": Limit()})
     with pytest.raises(UsageError, match="it can't be kept: the longest answer of openai/own"):
         check_prices("openai/own", tokens)
+
+
+def test_conversations_are_made_shorter_for_models_that_somebody_pays_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    info = thrifty_info("anthropic/claude-sonnet-5:high")
+    assert info is not None and info.name == "claude-sonnet-5"
+    assert thrifty_info("local/repair") is None and thrifty_info("scripted/x") is None
+    monkeypatch.setenv("ASSAY_TEST_PLAIN", "1")
+    assert thrifty_info("anthropic/claude-sonnet-5") is None
