@@ -80,8 +80,8 @@ def _counted(log: Sequence[Event], attempt: int) -> list[ModelReplied]:
 
 def filled(log: Sequence[Event], attempt: int) -> dict[str, int]:
     """Tokens of an attempt's last request by kind, most first: `system`, `brief`, `replies`, `output of TOOL`, `told`
-    (what the runtime said later) and `tools`, their definitions. Estimated by characters, but for the tools: these are
-    what the first request counted beyond its text."""
+    (what the runtime said later) and `tool definitions`. Estimated by characters, but for the definitions: these
+    are what the first request counted beyond its text."""
     said = parts(log, attempt)
     last = max((i for i, part in enumerate(said) if isinstance(part.event, ModelReplied)), default=0)
     tokens: Counter[str] = Counter()
@@ -94,7 +94,7 @@ def filled(log: Sequence[Event], attempt: int) -> dict[str, int]:
     brief = next((e.text for e in log if isinstance(e, UserSaid) and e.attempt == attempt), "")
     if replies:
         text = (len(system) + len(brief)) // CHARS_PER_TOKEN
-        tokens["tools"] = max(0, input_tokens(replies[0].usage) - text)
+        tokens["tool definitions"] = max(0, input_tokens(replies[0].usage) - text)
     return {kind: count for kind, count in tokens.most_common() if count}
 
 
@@ -143,16 +143,21 @@ def masked_words(results: Sequence[int], freed: int, rewritten: int, why: str) -
     """What a masking did, in one line."""
     reason = {"lapsed": "the cache had expired", "window": "the window is nearly full"}.get(why, "")
     again = f", {rewritten // CHARS_PER_TOKEN:,} written to the cache again" if rewritten else ""
-    return (
-        f"{len(results)} old outputs masked, about {freed // CHARS_PER_TOKEN:,} tokens less in each request{again}"
-        + (f" ({reason})" if reason else "")
-    )
+    outputs = "1 old output" if len(results) == 1 else f"{len(results)} old outputs"
+    said = f"{outputs} masked, about {freed // CHARS_PER_TOKEN:,} tokens less in each request{again}"
+    return said + (f" ({reason})" if reason else "")
 
 
 def _linear(log: Sequence[Event], attempt: int, factor: float | None, requests: int) -> str:
-    first = _counted(log, attempt)[0].uncached_usd
-    price = f" ({float(first) * requests:.4f} USD)" if first is not None else ""
-    return f"  input billed: {factor:.2f} times {requests} requests like the first one without a cache{price}"
+    replies = _counted(log, attempt)
+    first, costs = replies[0].uncached_usd, [one.input_usd for one in replies if one.input_usd is not None]
+    known = first is not None and len(costs) == len(replies)
+    billed = f" {float(sum(costs)):.4f} USD," if known else ""
+    linear = f" ({float(first) * requests:.4f} USD)" if first is not None and known else ""
+    return (
+        f"  input billed:{billed} {factor:.2f} times the linear price: "
+        f"{requests} requests like the first one without a cache{linear}"
+    )
 
 
 def _shares(tokens: Mapping[str, int]) -> str:

@@ -122,8 +122,8 @@ def _stand(log: Sequence[Event], attempt: int) -> _Stand | None:
         return None
     masked = max((i for i, part in enumerate(said) if part.masked), default=-1)
     # After the message that holds it: that one ends what a cache can count on, as Message.settled says.
-    start = next(i for i, _ in replies if i > masked)
     at, last = replies[-1]
+    start = next((i for i, _ in replies if i > masked), at)
     after = said[start:]
     before = replies[-2][1] if len(replies) > 1 else None
     keep = _kept(log, attempt, said, last.turn)

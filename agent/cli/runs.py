@@ -49,7 +49,7 @@ def _line(row: Mapping[str, Any]) -> str:
 def show(args: argparse.Namespace) -> int:
     from agent.context import drawn
     from agent.events import AttemptStarted, Event, read_events
-    from agent.progress import event_lines, is_side_by_side, terminal_width
+    from agent.progress import event_lines, is_side_by_side, terminal_width, wrapped
 
     log: list[Event] = []
     path = _find(args.run_id) / "events.jsonl"
@@ -67,7 +67,7 @@ def show(args: argparse.Namespace) -> int:
         print(printable("\n".join(lines)))
     for start in (event for event in log if isinstance(event, AttemptStarted)):
         try:
-            lines = list(drawn(log, start))
+            lines = [part for line in drawn(log, start) for part in wrapped(line, width, "    ")]
         except Exception as error:
             raise UsageError(f"{path}: what attempt {start.attempt} cost can't be told: {error!r}") from error
         if lines:

@@ -82,7 +82,7 @@ def test_what_filled_the_last_request_is_told_by_kind() -> None:
     tokens = filled(log(), 1)
     assert tokens["output of read_file"] < 2 * 200, "the first is masked, the last not sent yet"
     assert tokens["system"] == 100 and tokens["brief"] == 50
-    assert tokens["tools"] == 1000 - 150, "what the first request counted beyond its text"
+    assert tokens["tool definitions"] == 1000 - 150, "what the first request counted beyond its text"
     assert list(tokens.values()) == sorted(tokens.values(), reverse=True)
 
 
@@ -92,8 +92,9 @@ def test_the_terminal_shows_turns_maskings_growth_and_shares() -> None:
     rows = [line.split() for line in text.split("\n")]
     assert rows[3][:6] == ["2", "20", "1,000", "200", "10", "0.0020"]
     assert len(rows[2][6]) > len(rows[3][6]) > len(rows[4][6]), "a bar for each turn, by its cost"
-    assert "after turn 2: 1 old outputs masked, about 175 tokens less in each request" in text
-    assert "input billed: 0.75 times 3 requests like the first one without a cache (0.0060 USD)" in text
+    assert "after turn 2: 1 old output masked, about 175 tokens less in each request" in text
+    assert "input billed: 0.0045 USD, 0.75 times the linear price: 3 requests" in text
+    assert "like the first one without a cache (0.0060 USD)" in text
     assert "output of read_file" in text and "replies" in text
 
 

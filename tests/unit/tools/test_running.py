@@ -313,10 +313,26 @@ def test_many_failures_are_bounded_and_counted(good: Use, suite: Path) -> None:
         "import pytest\n@pytest.mark.parametrize('n', range(300))\ndef test_n(n): assert not n + 1, f'{n}' * 3000\n"
     )
     result = good("run_tests", ids=["tests/test_many.py"])
-    assert len(result.text) < 60_000
+    assert len(result.text) < 30_000
     assert "further failures" in result.text
     assert len(data(result)["failures"]) == 300
     assert sum(len(f["detail"]) for f in data(result)["failures"]) <= 500_000
+
+
+def test_the_assertion_comes_before_the_trace_and_few_failures_in_detail(good: Use, suite: Path) -> None:
+    (suite / "tests/test_six.py").write_text(
+        "def deep(n, text):\n    # on the way down\n    assert n, text\n    deep(n - 1, text)\n"
+        + "".join(f"def test_{n}(): deep(4, 'fault {n} of six')\n" for n in range(6))
+        + "def test_passes(): pass\n"
+    )
+    head, *parts = good("run_tests", ids=["tests/test_six.py"]).text.split("\n\nFAILED ")
+    assert head.startswith("6 failed, 1 passed")
+    assert len(parts) == 6 and "test_passes" not in "".join(parts)
+    for number, part in enumerate(parts):
+        lines = part.split("\n")
+        assert lines[1].startswith(f"AssertionError: fault {number} of six")
+        assert "tests/test_six.py:3: AssertionError" in part
+        assert ("# on the way down" in part) == (number < 3)
 
 
 def test_ids_that_do_not_fit_on_a_command_line(good: Use, suite: Path) -> None:
