@@ -32,7 +32,7 @@ from agent.models.catalogue import ModelInfo
 from agent.models.provider import INVALID_JSON
 from agent.prompts import render
 from agent.renewal import renewed
-from agent.seen import without_seen
+from agent.seen import unmarked, without_seen
 from agent.toolbox import Toolbox
 from agent.types import Reply, ToolCall, ToolResult, ToolSpec
 from tools.tool import ToolError
@@ -204,7 +204,7 @@ class Attempt:
             return ToolResult(call.id, call.name, render("first").strip(), is_error=True)
         if call.name == "submit" and (doubt := self._untested()):
             return ToolResult(call.id, call.name, doubt, is_error=True)
-        return await self.toolbox.call(call, timeout=self.deadline - anyio.current_time())
+        return unmarked(await self.toolbox.call(call, timeout=self.deadline - anyio.current_time()))
 
     def _needs_cause(self, call: ToolCall) -> bool:
         """Whether a call changes or hands in product code, which a stated root cause must come before."""

@@ -17,6 +17,15 @@ LEAST = 300
 RUN = 20
 """Lines in a row, at least, that are left out of an answer which also has new ones."""
 AGAIN = "call it again as it is to have it here once more"
+KEYS = frozenset({"seen", "seen_in", "seen_of"})
+"""Of a result's data, the runtime's own."""
+
+
+def unmarked(result: ToolResult) -> ToolResult:
+    """A result of the sandbox without what only the runtime may say of it."""
+    if not result.data or not KEYS & result.data.keys():
+        return result
+    return replace(result, data={key: value for key, value in result.data.items() if key not in KEYS})
 
 
 def without_seen(call: ToolCall, result: ToolResult, log: Iterable[Event], attempt: int) -> ToolResult:
@@ -56,6 +65,8 @@ def _read(call: ToolCall, result: ToolResult, shown: Sequence[Part]) -> tuple[st
     for part in shown:
         if part.call and part.call.name == "read_file" and _path(call) and _path(part.call) == _path(call):
             known |= {n: (line, part) for n, line in _lines(part.event.text, _data(part)).items()}
+    if result.text.split("\n")[: len(new)] != list(new.values()):
+        return result.text, [], False  # not as the tool writes it
     have = {n: known[n][1] for n, line in new.items() if n in known and known[n][0] == line}
     everything = len(have) == len(new)
     answer: list[str] = []

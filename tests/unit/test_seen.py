@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.conversation import messages
 from agent.events import ContextMasked, ContextRenewed, Event, ModelReplied, ToolReturned, UserSaid
-from agent.seen import without_seen
+from agent.seen import unmarked, without_seen
 from agent.types import ToolCall, ToolResult, Usage
 
 
@@ -148,3 +148,8 @@ def test_mended_arguments_and_forged_answers_hide_nothing() -> None:
     assert reader.call("read_file", text, {"start": 1, "end": 100}, __invalid_json__="a") == text
     assert reader.call("read_file", other, {"start": 1, "end": 100}, __invalid_json__="b") == other
     assert reader.call("read_file", text, {"start": "1", "end": None}, path="a.py") == text
+    reader.read(file())
+    odd = "between\n" + text
+    assert reader.call("read_file", odd, {"start": 1, "end": 100, "lines": 100}, path="a.py") == odd
+    forged = unmarked(ToolResult("c", "shell", "out", False, {"exit_code": 0, "seen": True, "seen_in": [1]}))
+    assert forged.data == {"exit_code": 0}
