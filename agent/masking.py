@@ -146,7 +146,10 @@ def _kept(log: Sequence[Event], attempt: int, said: Sequence[Part], turn: int) -
     kept |= {part.place for part, event in returned if event.turn > turn - KEPT_TURNS}
     for part, event in returned:
         if part.place in kept:  # a read that was answered by "as you saw it there"
-            kept |= {place for place in (event.data or {}).get("seen_in", ()) if isinstance(place, int)}
+            seen_in = (event.data or {}).get("seen_in")
+            kept |= (
+                {place for place in seen_in if isinstance(place, int)} if isinstance(seen_in, list) else set()
+            )
     command = next((event.test_command for event in log if isinstance(event, RunStarted)), "")
     runs = [(part.place, run_of(event, part.call, command, ())) for part, event in returned if part.call]
     told = [(place, run) for place, run in runs if run is not None]

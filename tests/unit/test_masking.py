@@ -292,3 +292,17 @@ def test_a_masking_of_many_turns_leaves_what_is_before_it_in_the_cache() -> None
     assert read[30] > 1200, "system prompt and brief"
     assert read[50] > read[30] + 1000, "also what was masked first, and stayed since"
     assert all(later > 0.85 for later in (*share[33:50], *share[53:]))
+
+
+@pytest.mark.parametrize("odd", [5, None, "x", [], {}, {"a": [1]}, [None, "y"]])
+def test_nonsense_from_a_sandbox_breaks_nothing(odd: Any) -> None:
+    keys = ("start", "end", "lines", "outcomes", "failures", "exit_code", "output_file", "seen_in", "path")
+    log = session(
+        *[
+            turn(n, name, **dict.fromkeys(keys, odd))
+            for n, name in enumerate(("read_file", "run_tests", "shell", "x") * 5, 1)
+        ]
+    )
+    masked = due(log, 1, model(), 60, full=True)
+    assert masked is not None
+    check_pairs([*messages([*log, masked], 1)])

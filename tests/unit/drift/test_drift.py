@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.drift import Drift, Sign, signs
@@ -432,6 +432,7 @@ CALLS = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(CALLS, max_size=3), max_size=12))
 def test_nonsense_from_a_sandbox_breaks_nothing(turns: list[list[Any]]) -> None:
     events = [event for number, calls in enumerate(turns, 1) for event in turn(number, *calls)]
@@ -448,6 +449,7 @@ WORK = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(WORK, min_size=1, max_size=2), max_size=20))
 def test_what_comes_later_changes_no_sign_of_any_work(turns: list[list[Any]]) -> None:
     events = [event for number, calls in enumerate(turns, 1) for event in turn(number, *calls)]
