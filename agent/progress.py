@@ -143,6 +143,17 @@ def _lines(event: Event) -> Iterator[str]:
         case "tool_returned":
             how = "error" if event["is_error"] else "ok"
             yield f"    {how} in {event['seconds']:.1f} s: {clean(event['text'])}".rstrip(": ")
+        case "server_started":
+            yield (
+                f"  MCP server {clean(event['name'])} ({clean(event['kind'])}): {len(event['tools'])} tools"
+                + (
+                    f", {len(event['skipped'])} not used: {clean('; '.join(event['skipped']))}"
+                    if event["skipped"]
+                    else ""
+                )
+            )
+        case "server_left_out":
+            yield f"  MCP server {clean(event['name'])} is left out: {clean(event['reason'])}"
         case "hypothesis_stated":
             where = ", ".join(map(clean, event["where"])) or "no place"
             doubt = f" (not confirmed: {clean(event['unchecked'])})" if event["unchecked"] else ""
