@@ -222,7 +222,7 @@ def test_a_server_that_ends_between_calls_is_told_at_once(tmp_path: Path) -> Non
             await servers.started()
             os.kill(place.processes[0].pid, 9)
             with anyio.fail_after(20):
-                while not left_out(here):
+                while not left_out(here):  # noqa: ASYNC110 (what is waited for is the report itself)
                     await anyio.sleep(0.05)
 
     anyio.run(run)
@@ -330,6 +330,10 @@ def application(token: str, *, stateless: bool, seen: list[str]) -> Any:
     @server.tool()
     def much(millions: int) -> str:
         return "x" * 1_000_000 * millions
+
+    @server.tool()
+    def echo_headers() -> str:
+        return seen[-1]
 
     app = server.streamable_http_app(stateless_http=stateless)
 

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 MODE = sys.argv[1] if len(sys.argv) > 1 else "good"
 TEXT = {"type": "object", "properties": {"text": {"type": "string"}, "times": {"type": "integer"}}}
@@ -53,7 +54,7 @@ def act(number):
     if MODE == "hang":
         time.sleep(3600)
     if MODE == "die":
-        with open("/tmp/calls-of-mcp", "a") as file:
+        with Path("/tmp/calls-of-mcp").open("a") as file:
             file.write("called\n")
         print("out of luck", file=sys.stderr, flush=True)
         os._exit(3)
@@ -85,7 +86,7 @@ def called(number, params):
     if name == "echo":
         return text(arguments.get("text", "") * arguments.get("times", 1))
     if name == "files":
-        return text(f"{len(os.listdir('.'))} files, variables: {' '.join(sorted(os.environ))}")
+        return text(f"{len(list(Path().iterdir()))} files, variables: {' '.join(sorted(os.environ))}")
     return act(number)
 
 

@@ -1,4 +1,4 @@
-"""A server's tools as a model may see them: names that stay apart, schemas that providers take and the host can bear."""
+"""A server's tools as a model may see them: names that stay apart, schemas that providers take and the host bears."""
 
 from __future__ import annotations
 
