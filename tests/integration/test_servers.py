@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -402,3 +403,26 @@ def test_a_server_behind_a_url_that_hangs_floods_or_refuses_is_left_out(tmp_path
         assert "HTTP 404" in gone
     (down,) = left_out(use(tmp_path, [notes(http.url)], nothing))
     assert "connection" in down.lower()
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "reason"),
+    [
+        ({b"content-encoding": b"gzip"}, zlib.compress(bytes(1 << 24), wbits=31), "the answer is packed"),
+        ({}, b"x" * (9 << 20), "it sent an answer of more than 8,388,608 bytes"),
+        ({}, b"[" * 100_000, "Failed to parse JSON"),
+        ({b"content-type": b"text/html"}, b"<html>", "Unexpected content type: text/html"),
+    ],
+)
+def test_an_answer_that_is_no_mcp_leaves_a_server_behind_a_url_out(
+    tmp_path: Path, head: dict[bytes, bytes], body: bytes, reason: str
+) -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            headers = [*{b"content-type": b"application/json", **head}.items()]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+    with Http(application) as http:
+        (said,) = left_out(use(tmp_path, [notes(http.url)], nothing))
+    assert reason in said and len(said) < 600
