@@ -36,12 +36,15 @@ def answer(call: ToolCall, result: CallToolResult) -> ToolResult:
     left_out = sum(block.type != "text" for block in result.content)
     if left_out:
         text += f"\n[{left_out} parts that are no text were left out]"
-    if len(text) > MAX_TEXT:
-        text = text[:MAX_TEXT] + f"\n[{len(text) - MAX_TEXT} characters cut]"
     data = result.structured_content
-    return ToolResult(
-        call.id, call.name, text, bool(result.is_error), data if isinstance(data, dict) else None
-    )
+    kept = data if isinstance(data, dict) else None
+    return ToolResult(call.id, call.name, bounded(text), bool(result.is_error), kept)
+
+
+def bounded(text: str) -> str:
+    """`text` cut to what may reach a model."""
+    left = len(text) - MAX_TEXT
+    return text if left <= 0 else f"{text[:MAX_TEXT]}\n[{left} characters cut]"
 
 
 def failed(call: ToolCall, text: str) -> ToolResult:

@@ -12,35 +12,33 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 
 from agent.events import Event, ServerLeftOut, ServerStarted
 from agent.servers.config import Server
+from agent.servers.connect import CLOSED, CLOSING, MAX_TAIL, first_of, in_sandbox, on_host
 from agent.servers.tools import MAX_LISTED, MAX_TOOLS, Listed, Offered, offered, size_of, within_bounds
 from agent.text import printable
 from agent.types import ToolCall, ToolResult, ToolSpec
-from agent.wire import Bounds, answer, failed, over_stream
+from agent.wire import answer, bounded, failed
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
     from mcp import Client
 
-    from sandboxes.docker import Sandbox, Stream
+    from sandboxes.docker import Sandbox
 
 STARTUP = 30.0
 """Seconds for a server to start and to list its tools; Codex gives 10, but a sandbox's two CPUs may be shared."""
 CALL = 120.0
 """Seconds for one call; Codex and the SDK for TypeScript give 60."""
-CLOSING = 3.0
-"""Seconds for a server on the host to be told goodbye."""
-BOUNDS = Bounds(line=8 * 1024 * 1024, messages=5_000)
+MAX_REASON = 2_000
+"""Characters of why a server is left out."""
 MAX_PAGES = 50
 MAX_LISTING = 20_000
 """Tools that a server may list."""
-MAX_TAIL = 500
-"""Characters of what a server wrote to stderr that are told."""
 
 # The SDK logs what servers send, with traces; where nobody listens, Python would print it on stderr.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
@@ -107,7 +105,7 @@ class Session:
         """Use the server no longer, and say why."""
         if self.left_out or self._stopped:
             return
-        self.left_out = printable(" ".join(reason.split()))
+        self.left_out = printable(" ".join(reason[:MAX_REASON].split()))
         self.report(ServerLeftOut(self.attempt, self.server.name, self.server.kind, self.left_out))
         self.ended.set()
 
@@ -136,7 +134,7 @@ class Session:
                 )
             except MCPError as error:
                 text = error.error.message
-                if error.error.code == -32000:  # its connection broke; or so the server says
+                if error.error.code == CLOSED:  # its connection broke; or so the server says
                     with anyio.move_on_after(1):
                         await self.ended.wait()
                     if self.ended.is_set():
@@ -146,8 +144,8 @@ class Session:
         if limit.cancelled_caught:
             self.leave(f"it did not answer {tool} within {wait:.0f} s")
             self._scope.cancel()
-        if (
-            self.fault.startswith("HTTP 401") or text == "Session terminated"
+        if result is None and self.fault.startswith(
+            ("HTTP 401", "HTTP 404")
         ):  # as every later call would meet it
             self.leave(self.fault)
         if self.left_out:
@@ -156,10 +154,10 @@ class Session:
             more = f" ({self.fault})" if self.fault else ""
             return failed(call, f"{call.name}: {printable(text)}{more}")
         answered = answer(call, result)
-        if not answered.text.strip() and answered.data:
-            text = json.dumps(answered.data, ensure_ascii=False)
-            answered = failed(call, text) if answered.is_error else ToolResult(call.id, call.name, text)
-        return ToolResult(call.id, call.name, answered.text, answered.is_error)
+        text = answered.text
+        if not text.strip() and answered.data:
+            text = bounded(json.dumps(answered.data, ensure_ascii=False))
+        return ToolResult(call.id, call.name, text, answered.is_error)
 
     def _refused(self, call: ToolCall) -> ToolResult:
         text = (
@@ -229,8 +227,8 @@ async def open_servers(
 
     def connect(session: Session) -> AbstractAsyncContextManager[Client]:
         if session.server.kind == "http":
-            return _on_host(session)
-        return _in_sandbox(session, sandbox)
+            return on_host(session)
+        return in_sandbox(session, sandbox)
 
     sessions = [Session(one, report, attempt, connect, startup, longest) for one in servers]
     async with anyio.create_task_group() as tasks:
@@ -249,76 +247,6 @@ def _start(tasks: TaskGroup, sessions: Sequence[Session]) -> None:
             session.ready.set()
         else:
             tasks.start_soon(session.serve, name=f"MCP server {session.server.name}")
-
-
-@asynccontextmanager
-async def _in_sandbox(session: Session, sandbox: Sandbox) -> AsyncIterator[Client]:
-    """A server as a program in the sandbox; its last words on stderr join what is told of its end."""
-    from mcp import Client
-
-    def ended(fault: str) -> None:
-        session.fault = fault or "it ended"
-        session.ended.set()
-
-    stream: Stream | None = None
-    try:
-        async with (
-            sandbox.stream(list(session.server.command), session.server.env) as stream,
-            Client(over_stream(stream, BOUNDS, ended), cache=None) as client,
-        ):
-            yield client
-    finally:
-        if stream is not None and session.fault:
-            if stream.exit_code is not None and session.fault == "it ended":
-                session.fault += f" with exit code {stream.exit_code}"
-            if words := stream.stderr_tail.decode("utf-8", "replace").strip()[-MAX_TAIL:]:
-                session.fault += f"; on stderr: {words}"
-
-
-@asynccontextmanager
-async def _on_host(session: Session) -> AsyncIterator[Client]:
-    """A server behind a URL, by streamable HTTP; redirects are followed within its origin alone."""
-    import httpx2
-    from mcp import Client
-    from mcp.client.streamable_http import streamable_http_client
-
-    async def seen(response: Any) -> None:
-        if response.request.method == "POST":
-            wrong = response.status_code >= 400
-            said = f"HTTP {response.status_code} {printable(response.reason_phrase[:80])}"
-            session.fault = said.rstrip() if wrong else ""
-        if response.headers.get("content-encoding", "identity") != "identity":
-            raise httpx2.DecodingError(
-                "the answer is packed, which was not asked for", request=response.request
-            )
-        response.stream = _Bounded(response.stream, response.request)
-
-    class _Bounded(httpx2.AsyncByteStream):
-        """A body that breaks off where it gets too long: the SDK reads it whole."""
-
-        def __init__(self, stream: Any, request: Any) -> None:
-            self._stream, self._request = stream, request
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            left = BOUNDS.line
-            async for chunk in self._stream:
-                left -= len(chunk)
-                if left < 0:
-                    session.fault = f"it sent an answer of more than {BOUNDS.line:,} bytes"
-                    raise httpx2.ReadError(session.fault, request=self._request)
-                yield chunk
-
-        async def aclose(self) -> None:
-            await self._stream.aclose()
-
-    client = httpx2.AsyncClient(
-        headers={**session.server.headers, "accept-encoding": "identity"},
-        timeout=httpx2.Timeout(session.startup, read=session.longest + CLOSING),
-        event_hooks={"response": [seen]},
-    )
-    transport = streamable_http_client(session.server.url, http_client=client)
-    async with client, Client(transport, cache=None) as session_client:
-        yield session_client
 
 
 async def _listed(client: Client) -> list[Listed]:
@@ -340,8 +268,7 @@ def _told(error: Exception) -> str:
     """A fault in one line, without what libraries add to it."""
     from pydantic import ValidationError
 
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
+    error = first_of(error)
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         return f"not valid MCP: {'.'.join(map(str, first['loc']))}: {first['msg']}"

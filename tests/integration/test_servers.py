@@ -149,6 +149,14 @@ def test_tools_of_several_servers_are_told_apart_and_called(tmp_path: Path) -> N
     assert left_out(reported) == []
 
 
+@pytest.mark.parametrize("mode", ["strict", "newest"])
+def test_servers_that_know_one_greeting_alone_are_met(tmp_path: Path, mode: str) -> None:
+    async def work(servers: Servers) -> None:
+        assert (await call(servers, "small__echo", text="x")).text == "x"
+
+    assert left_out(use(tmp_path, [small(mode)], work)) == []
+
+
 @pytest.mark.parametrize(
     ("mode", "reason"),
     [
@@ -248,6 +256,7 @@ def test_answers_that_nobody_asked_for_are_none(tmp_path: Path) -> None:
         ("error", True, "small__act: Connection closed"),
         ("odd result", True, "unusable answer"),
         ("data", False, '{"found": [1, 2]}'),
+        ("much data", False, "[900013 characters cut]"),
     ],
 )
 def test_an_error_is_the_model_s_to_read_and_the_server_stays(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 MODE = sys.argv[1] if len(sys.argv) > 1 else "good"
 TEXT = {"type": "object", "properties": {"text": {"type": "string"}, "times": {"type": "integer"}}}
+NEW = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 LOOPED = {
     **TEXT,
     "properties": {"a": {"$ref": "#/$defs/a"}},
@@ -47,7 +48,8 @@ def send(message):
 
 
 def text(said, **more):
-    return {"content": [{"type": "text", "text": said}], **more}
+    new = {"resultType": "complete"} if MODE == "newest" else {}
+    return {"content": [{"type": "text", "text": said}], **new, **more}
 
 
 def act(number):
@@ -74,6 +76,8 @@ def act(number):
         return text("true, after: " + json.dumps(answered.get("error", {}).get("code")))
     if MODE == "error":
         return None
+    if MODE == "much data":
+        return {"content": [], "structuredContent": {"found": "x" * 1_000_000}}
     if MODE == "odd result":
         return {"content": "none"}
     if MODE == "data":
@@ -95,19 +99,30 @@ def main():
         time.sleep(3600)
     if MODE == "gone":
         sys.exit("cannot reach registry.example: no network")
+    greeted = False
     for line in sys.stdin:
         request = json.loads(line)
+        if MODE == "strict" and not greeted and request.get("method") != "initialize":
+            sys.exit("expected initialize")
+        greeted = True
         method, number = request.get("method"), request.get("id")
         if number is None or method is None:
             continue
-        if method == "initialize":
+        if method == "initialize" and MODE == "newest":
+            data = {"supported": ["2026-07-28"], "requested": request["params"]["protocolVersion"]}
+            error = {"code": -32022, "message": "unsupported protocol version", "data": data}
+            send({"id": number, "error": error})
+            continue
+        if method == "server/discover" and MODE == "newest":
+            result = {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}, **NEW}
+        elif method == "initialize":
             about = {"name": "small", "version": "1"}
             version = request["params"]["protocolVersion"]
             result = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": about}
         elif method == "tools/list":
             if MODE == "silent list":
                 time.sleep(3600)
-            result = {"tools": tools()}
+            result = {"tools": tools(), **(NEW if MODE == "newest" else {})}
             if MODE == "pages":
                 result["nextCursor"] = "again"
         elif method == "tools/call":
