@@ -22,6 +22,8 @@ CLOSED = -32000
 """The SDK's code for a connection that broke; a server may send it, too."""
 CLOSING = 3.0
 """Seconds for a server on the host to be told goodbye."""
+NOT_RUN = (126, 127)
+"""Exit codes by which Docker and shells say that there was no program to run."""
 MAX_TAIL = 500
 """Characters of what a server wrote to stderr that are told."""
 
@@ -64,6 +66,8 @@ async def _program(session: Session, sandbox: Sandbox, mode: str) -> AsyncIterat
         if stream is not None and session.fault:
             if stream.exit_code is not None and session.fault == "it ended":
                 session.fault += f" with exit code {stream.exit_code}"
+                if stream.exit_code in NOT_RUN:
+                    session.fault += f": {session.server.command[0]} is not there, or can't be run"
             if words := stream.stderr_tail.decode("utf-8", "replace").strip()[-MAX_TAIL:]:
                 session.fault += f"; on stderr: {words}"
 
