@@ -144,14 +144,10 @@ def _lines(event: Event) -> Iterator[str]:
             how = "error" if event["is_error"] else "ok"
             yield f"    {how} in {event['seconds']:.1f} s: {clean(event['text'])}".rstrip(": ")
         case "server_started":
-            yield (
-                f"  MCP server {clean(event['name'])} ({clean(event['kind'])}): {len(event['tools'])} tools"
-                + (
-                    f", {len(event['skipped'])} not used: {clean('; '.join(event['skipped']))}"
-                    if event["skipped"]
-                    else ""
-                )
-            )
+            tools, skipped = len(event["tools"]), event["skipped"]
+            more = f"; not used: {clean('; '.join(skipped))}" if skipped else ""
+            where = f"{clean(event['name'])} ({clean(event['kind'])})"
+            yield f"  MCP server {where}: {tools} tool{'' if tools == 1 else 's'}{more}"
         case "server_left_out":
             yield f"  MCP server {clean(event['name'])} is left out: {clean(event['reason'])}"
         case "hypothesis_stated":

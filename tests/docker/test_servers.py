@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.docker.project import ABOVE, FIX, SUBMIT, call, fix, git, make_project, script
+from tests.docker.project import ABOVE, FIX, SUBMIT, agent, call, fix, git, make_project, script
 from tests.integration.test_servers import Http, application
 
 pytestmark = pytest.mark.docker
@@ -50,7 +50,7 @@ def test_the_example_s_server_serves_in_the_sandbox_and_the_proof_names_it(tmp_p
     assert results(tmp_path, result)["notes__find"] == [
         "notes.md: A value above the range gives the upper bound."
     ]
-    assert "MCP server notes (sandbox): 1 tools" in stderr
+    assert "MCP server notes (sandbox): 1 tool\n" in stderr
     used = {
         "name": "notes",
         "kind": "sandbox",
@@ -112,8 +112,6 @@ def test_a_wrong_file_is_told_before_anything_is_set_up(tmp_path: Path) -> None:
     (tmp_path / "servers.json").write_text(
         '{"mcpServers": {"hub": {"type": "sse", "url": "https://x.example/sse"}}}'
     )
-    from tests.docker.project import agent
-
     line = ["fix", "--repo", "repo", "--issue", "issue.md", "--model", model]
     done = agent(tmp_path, *line, "--mcp-config", "servers.json")
     assert done.returncode == 2 and "MCP gave up in 2025" in done.stderr
