@@ -19,7 +19,16 @@ import anyio
 import anyio.to_thread
 
 from sandboxes import inside
-from sandboxes.containers import AGENT, TOOLBOX, TOOLS, affordable_cpus, agent_tmpfs, container, new_name
+from sandboxes.containers import (
+    AGENT,
+    KEEPER,
+    TOOLBOX,
+    TOOLS,
+    affordable_cpus,
+    agent_tmpfs,
+    container,
+    new_name,
+)
 from sandboxes.engine import Engine, ExecStream
 from sandboxes.errors import SandboxDied, SandboxError
 from sandboxes.types import Completed, Environment, Limits
@@ -106,6 +115,10 @@ class Docker:
         ) as container_id:
             yield Sandbox(self.engine, container_id)
 
+    async def cpus(self, limits: Limits) -> float:
+        """How many CPUs a sandbox with these limits gets."""
+        return await affordable_cpus(self.engine, limits)
+
 
 class Sandbox:
     """A running container. Its methods may be used at the same time by several tasks."""
@@ -185,11 +198,11 @@ class Sandbox:
                 code = None
         return Completed(code, output.value(), output.cut, limit.cancelled_caught, time.monotonic() - began)
 
-    async def read(self, path: str, limit: int, *, user: str | None = None) -> bytes:
-        """A regular file's content, read as another `user` if asked. Raises FileNotFoundError, or ValueError if it
+    async def read(self, path: str, limit: int, *, keeper: bool = False) -> bytes:
+        """A regular file's content, read as the keeper if asked. Raises FileNotFoundError, or ValueError if it
         is larger than `limit` bytes or no regular file."""
         data, code, error = await self.program(
-            inside.source("read_file"), [path, str(limit)], io.BytesIO(), limit, user=user
+            inside.source("read_file"), [path, str(limit)], io.BytesIO(), limit, keeper=keeper
         )
         if code == 44:
             raise FileNotFoundError(path)
@@ -237,28 +250,28 @@ class Sandbox:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         stdin: bool = False,
-        user: str | None = None,
+        keeper: bool = False,
     ) -> AsyncIterator[tuple[str, ExecStream]]:
         variables = dict(env or {})
         if marker:
             name, _, value = marker.partition("=")
             variables[name] = value
         exec_id = await self._engine.exec_create(
-            self.id, argv, user=user or self._user, env=variables, cwd=cwd, stdin=stdin
+            self.id, argv, user=KEEPER if keeper else self._user, env=variables, cwd=cwd, stdin=stdin
         )
         async with self._engine.exec_start(exec_id) as stream:
             yield exec_id, stream
 
     async def program(
-        self, text: str, arguments: Sequence[str], source: BinaryIO, limit: int, *, user: str | None = None
+        self, text: str, arguments: Sequence[str], source: BinaryIO, limit: int, *, keeper: bool = False
     ) -> tuple[bytes, int, str]:
-        """Run a Python program of ours in the toolbox's Python, `source` being its stdin, as another `user` if asked.
+        """Run a Python program of ours in the toolbox's Python, `source` being its stdin, as the keeper if asked.
 
         Returns (stdout up to `limit` bytes, exit code, first line of stderr). Raises SandboxDied.
         """
         out, error = bytearray(), bytearray()
         async with (
-            self._exec([*PYTHON, text, *arguments], stdin=True, user=user) as (exec_id, stream),
+            self._exec([*PYTHON, text, *arguments], stdin=True, keeper=keeper) as (exec_id, stream),
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(_feed, source, stream)
