@@ -10,22 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from sandboxes.commands import Stream
 from sandboxes.types import Completed, Environment, Limits
-
-
-class Stream(Protocol):
-    """The stdin and stdout of a running program. One task may receive while another sends."""
-
-    stderr_tail: bytes
-    """The last 64 KiB of what the program wrote to stderr so far."""
-    exit_code: int | None
-    """Known after the block, if the program ended by itself."""
-
-    async def receive(self) -> bytes:
-        """The next bytes of stdout; b"" at the end. Cancelling it loses nothing."""
-
-    async def send(self, data: bytes) -> None:
-        """Write to stdin. Raises ConnectionError when the program is gone."""
 
 
 class Sandbox(Protocol):
