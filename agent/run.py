@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from agent.gate import Baseline, Runner, Shelf
     from agent.git import Repository
     from agent.models.provider import FailedTry
-    from sandboxes.docker import Docker
+    from sandboxes.driver import Driver
     from sandboxes.types import Environment
 
 TOOLS = Path(__file__).parent.parent / "tools"
@@ -62,7 +62,7 @@ class Publish:
 class Start:
     """What every attempt and every judgement of a run starts from."""
 
-    docker: Docker
+    driver: Driver
     environment: Environment
     gate: Runner
     baseline: Baseline
@@ -133,8 +133,8 @@ class Run:
     async def _steps(self, scratch: Path) -> RunEnding:
         for line in filter(None, map(warning, dict.fromkeys(self.settings.models))):
             self._note(line, "warning")
-        async with self._environment(scratch / "base.tar") as (docker, environment):
-            start = await self._baseline(docker, environment)
+        async with self._environment(scratch / "base.tar") as (driver, environment):
+            start = await self._baseline(driver, environment)
             if self.task.test_patch is None and (
                 fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)
             ):
@@ -171,16 +171,16 @@ class Run:
         return place
 
     @asynccontextmanager
-    async def _environment(self, tar: Path) -> AsyncIterator[tuple[Docker, Environment]]:
-        """The engine, and the environment of the repository, whose sandboxes begin with the base commit."""
+    async def _environment(self, tar: Path) -> AsyncIterator[tuple[Driver, Environment]]:
+        """The driver, and the environment of the repository, whose sandboxes begin with the base commit."""
         from sandboxes.docker import Docker
 
         self.log.append(events.PhaseStarted("setup"))
         started = time.monotonic()
-        docker = await Docker.connect()
+        driver: Driver = await Docker.connect()
         tree = self.repository.tree_of(self.task.base)
         await anyio.to_thread.run_sync(self.repository.write_tar, tree, tar)
-        environment = await docker.environment(
+        environment = await driver.environment(
             tar, image=self.settings.image, setup=self.settings.setup, tools_dir=TOOLS, log=self._note
         )
         seconds = time.monotonic() - started
@@ -188,17 +188,17 @@ class Run:
             events.EnvironmentReady(environment.image, environment.digest, environment.summary, seconds)
         )
         write = partial(self.repository.write_tar, tree)
-        async with docker.workspace(environment, tree, write, log=self._note) as begun:
-            yield docker, begun
+        async with driver.workspace(environment, tree, write, log=self._note) as begun:
+            yield driver, begun
 
-    async def _baseline(self, docker: Docker, environment: Environment) -> Start:
+    async def _baseline(self, driver: Driver, environment: Environment) -> Start:
         """The outcomes of the repository's tests at the base commit."""
         from agent.gate import Runner
 
         self.log.append(events.PhaseStarted("baseline", self.settings.test))
         started = time.monotonic()
         gate = Runner(
-            docker,
+            driver,
             self.repository,
             environment,
             self.settings.test,
@@ -216,7 +216,7 @@ class Run:
         counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         self.log.append(events.BaselineTaken(counts, failing, time.monotonic() - started))
         tree = self.repository.tree_of(self.task.base)
-        return Start(docker, environment, gate, baseline, base_of(self.repository, tree))
+        return Start(driver, environment, gate, baseline, base_of(self.repository, tree))
 
     async def _again(self, start: Start) -> None:
         """The suite on the base once more, while the model works: what ends otherwise now is flaky."""
@@ -258,7 +258,7 @@ class Run:
         started = time.monotonic()
         try:
             async with (
-                start.docker.sandbox(
+                start.driver.sandbox(
                     start.environment, run_id=self.run_id, limits=sandbox_limits(self.settings, left)
                 ) as sandbox,
                 open_toolbox(sandbox, test_command=self.settings.test) as toolbox,
