@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
     from mcp import Client
 
-    from sandboxes.docker import Sandbox
+    from sandboxes.driver import Sandbox
 
 SERVER = (
     "import sys; sys.path.insert(0, '/opt/toolbox/lib/agent-tools'); from tools.server import main; main()"

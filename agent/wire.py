@@ -14,7 +14,7 @@ from agent.types import ToolCall, ToolResult
 if TYPE_CHECKING:
     from mcp_types import CallToolResult
 
-    from sandboxes.docker import Stream
+    from sandboxes.commands import Stream
 
 MAX_TEXT = 100_000
 """Characters of a result that reach a model, whatever the server sends."""

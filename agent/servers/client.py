@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
     from mcp import Client
 
-    from sandboxes.docker import Sandbox
+    from sandboxes.driver import Sandbox
 
 STARTUP = 30.0
 """Seconds for a server to start and to list its tools; Codex gives 10, but a sandbox's two CPUs may be shared."""

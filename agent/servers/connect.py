@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from mcp import Client
 
     from agent.servers.client import Session
-    from sandboxes.docker import Sandbox, Stream
+    from sandboxes.commands import Stream
+    from sandboxes.driver import Sandbox
 
 BOUNDS = Bounds(line=8 * 1024 * 1024, messages=5_000)
 CLOSED = -32000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from sandboxes.docker import MAX_STDERR, Stream
+from sandboxes.commands import MAX_STDERR, Stream
 
 
 class Shouting:
