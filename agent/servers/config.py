@@ -33,7 +33,7 @@ PASSED_OVER = ("description", "trust", "alwaysAllow", "autoApprove", "timeout")
 """Keys of the JSON that change nothing here: nobody is asked before a call, and waiting has its own limits."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*(_[A-Za-z0-9-]+)*")
-MAX_NAME = 24
+MAX_NAME = 32
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _SECRET_HEADER = re.compile(r"AUTH|COOKIE|KEY|TOKEN|SECRET|PASSW|CREDENTIAL|SESSION", re.I)
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
