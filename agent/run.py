@@ -37,6 +37,7 @@ from agent.routing import choose, task_facts
 from agent.scratch import scratch
 from agent.types import Task, Verdict, issue_title
 from sandboxes.errors import SandboxDied, SandboxError, SetupFailed
+from sandboxes.spares import Spares
 from sandboxes.types import Limits
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Publish:
 class Start:
     """What every attempt and every judgement of a run starts from."""
 
-    driver: Driver
+    spares: Spares
     environment: Environment
     gate: Runner
     baseline: Baseline
@@ -133,17 +134,17 @@ class Run:
     async def _steps(self, scratch: Path) -> RunEnding:
         for line in filter(None, map(warning, dict.fromkeys(self.settings.models))):
             self._note(line, "warning")
-        async with self._environment(scratch / "base.tar") as (driver, environment):
-            start = await self._baseline(driver, environment)
-            if self.task.test_patch is None and (
-                fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)
-            ):
-                return RunEnding("not_reproduced", error=fault)
-            async with side_by_side() as tasks:
+        async with self._environment(scratch / "base.tar") as (driver, environment), side_by_side() as tasks:
+            try:
+                start = await self._baseline(Spares(driver, tasks), environment)
+                if self.task.test_patch is None and (
+                    fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)
+                ):
+                    return RunEnding("not_reproduced", error=fault)
                 tasks.start_soon(self._again, start)
-                ending = await self._attempts(start)
+                return await self._attempts(start)
+            finally:
                 tasks.cancel_scope.cancel()
-        return ending
 
     async def _attempts(self, start: Start) -> RunEnding:
         climb = Climb(
@@ -191,14 +192,17 @@ class Run:
         async with driver.workspace(environment, tree, write, log=self._note) as begun:
             yield driver, begun
 
-    async def _baseline(self, driver: Driver, environment: Environment) -> Start:
-        """The outcomes of the repository's tests at the base commit."""
+    async def _baseline(self, spares: Spares, environment: Environment) -> Start:
+        """The outcomes of the repository's tests at the base commit; the first attempt's sandbox starts beside it."""
         from agent.gate import Runner
+
+        limits = sandbox_limits(self.settings, self.settings.minutes * 60)
+        spares.keep(environment, run_id=self.run_id, limits=limits, number=self.settings.best_of)
 
         self.log.append(events.PhaseStarted("baseline", self.settings.test))
         started = time.monotonic()
         gate = Runner(
-            driver,
+            spares,
             self.repository,
             environment,
             self.settings.test,
@@ -216,7 +220,7 @@ class Run:
         counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         self.log.append(events.BaselineTaken(counts, failing, time.monotonic() - started))
         tree = self.repository.tree_of(self.task.base)
-        return Start(driver, environment, gate, baseline, base_of(self.repository, tree))
+        return Start(spares, environment, gate, baseline, base_of(self.repository, tree))
 
     async def _again(self, start: Start) -> None:
         """The suite on the base once more, while the model works: what ends otherwise now is flaky."""
@@ -261,7 +265,7 @@ class Run:
         started = time.monotonic()
         try:
             async with (
-                start.driver.sandbox(
+                start.spares.sandbox(
                     start.environment, run_id=self.run_id, limits=sandbox_limits(self.settings, left)
                 ) as sandbox,
                 open_toolbox(
@@ -270,6 +274,7 @@ class Run:
                     servers=open_servers(asked, sandbox, attempt=number, report=self.log.append),
                 ) as toolbox,
             ):
+                await self._warm(start)
                 laid, faults = await lay(toolbox, tests)
                 for fault in faults:
                     self._note(fault, "warning")
@@ -308,6 +313,13 @@ class Run:
             )
         )
         return ending
+
+    async def _warm(self, start: Start) -> None:
+        """Have the sandboxes that judge first started while the model thinks."""
+        await start.gate.count_lanes()
+        limits = sandbox_limits(self.settings, self.settings.test_timeout)
+        lanes = int(start.gate.lanes.total_tokens)
+        start.spares.keep(start.environment, run_id=self.run_id, limits=limits, number=lanes)
 
     async def _suspects(self, start: Start, tests: Mapping[str, str]) -> str:
         """Which lines of the base only failing tests run, as text; empty where nothing can be told of that."""
