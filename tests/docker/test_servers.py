@@ -7,9 +7,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from agent.events import Event, ServerLeftOut
+from agent.servers.client import open_servers
+from agent.servers.config import Server
+from agent.types import ToolCall
 from tests.docker.project import ABOVE, FIX, SUBMIT, agent, call, fix, git, make_project, script
+from tests.docker.sandbox_tools import a_sandbox
 from tests.integration.test_servers import Http, application
 
 pytestmark = pytest.mark.docker
@@ -104,6 +110,39 @@ def test_servers_of_both_kinds_beside_one_that_dies(tmp_path: Path) -> None:
     for path in (one for one in home.rglob("*") if one.is_file()):
         assert TOKEN.encode() not in path.read_bytes(), path
     assert http.url.encode() not in (home / "proof.json").read_bytes()
+
+
+def test_what_is_left_out_runs_no_longer_in_the_sandbox(tmp_path: Path) -> None:
+    modes = ("silent", "hang", "flood", "endless line", "good")
+    python = ("/opt/toolbox/bin/python3", "-I", "/tmp/server.py")
+    servers = [Server(mode.replace(" ", "-"), "sandbox", command=(*python, mode)) for mode in modes]
+    reported: list[Event] = []
+    command = "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"
+
+    async def run() -> tuple[str, str]:
+        async with a_sandbox(tmp_path) as sandbox:
+            await sandbox.put_file("/tmp/server.py", SMALL.read_bytes())
+            async with open_servers(
+                servers, sandbox, attempt=1, report=reported.append, startup=20, longest=10
+            ) as opened:
+                await opened.started()
+                for mode in ("hang", "flood", "endless-line"):
+                    result = await opened.call(ToolCall("1", f"{mode}__act", {}), timeout=60)
+                    assert result.is_error and "left out" in result.text, result.text
+                echo = await opened.call(ToolCall("1", "good__echo", {"text": "x"}), timeout=60)
+                assert echo.text == "x"
+                for _ in range(100):
+                    during = (await sandbox.run(command, timeout=30)).output.decode()
+                    if during.count("server.py") == 1:
+                        break
+                    await anyio.sleep(0.2)
+            return during, (await sandbox.run(command, timeout=30)).output.decode()
+
+    during, after = anyio.run(run)
+    assert "server.py good" in during and during.count("server.py") == 1, during
+    assert "server.py" not in after
+    left = {event.name: event.reason for event in reported if isinstance(event, ServerLeftOut)}
+    assert left.keys() == {"silent", "hang", "flood", "endless-line"}, left
 
 
 def test_a_wrong_file_is_told_before_anything_is_set_up(tmp_path: Path) -> None:
