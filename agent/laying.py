@@ -11,7 +11,7 @@ from agent.git import Repository
 from agent.scratch import scratch
 
 if TYPE_CHECKING:
-    from sandboxes.docker import Sandbox
+    from sandboxes.driver import Sandbox
 
 
 async def lay_tree(sandbox: Sandbox, repository: Repository, tree: str) -> int:

@@ -8,8 +8,8 @@ written anew once, since a cache holds beginnings only. So output is masked when
 
 and no later turn promises more. All prices are the model's own, so characters will do: tokens on both sides scale
 alike. Where no cache was seen to work, or it has expired, a rewrite costs nothing. Never masked are the latest
-outputs, what was said (issue, brief, the model's own words and calls), edits and causes, the failure that a cause was
-stated on, and how the tests failed and ran last.
+outputs, what was said (issue, brief, the model's own words and calls), what the user's servers answered, edits and
+causes, the failure that a cause was stated on, and how the tests failed and ran last.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from agent.drift.facts import run_of
 from agent.events import ContextMasked, Event, HypothesisStated, ModelReplied, RunStarted, ToolReturned
 from agent.hypotheses import shows
 from agent.models.catalogue import ModelInfo
-from agent.types import Usage
+from agent.types import APART, Usage
 
 KEPT_OUTPUTS = 3
 KEPT_TURNS = 2
@@ -130,13 +130,14 @@ def _stand(log: Sequence[Event], attempt: int) -> _Stand | None:
     maskable = frozenset(
         part.place
         for part in after
-        if part.place and part.place not in keep and len(part.text) >= LEAST and not _is_fact(part)
+        if part.place and part.place not in keep and len(part.text) >= LEAST and not _stays(part)
     )
     return _Stand(last.turn, last, before, after, said[max(at, start) :], maskable)
 
 
-def _is_fact(part: Part) -> bool:
-    return isinstance(part.event, ToolReturned) and part.event.name in FACTS
+def _stays(part: Part) -> bool:
+    """Facts, and what the user's own servers said: another call of theirs may do something, or bring something else."""
+    return isinstance(part.event, ToolReturned) and (part.event.name in FACTS or APART in part.event.name)
 
 
 def _kept(log: Sequence[Event], attempt: int, said: Sequence[Part], turn: int) -> set[int]:

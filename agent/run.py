@@ -31,12 +31,13 @@ from agent.lanes import side_by_side
 from agent.models.google_cache import Caches
 from agent.models.registry import open_model, parse_spec, sdk_of, thrifty_info, warning
 from agent.prompts import system_prompt
-from agent.result import RunEnding, build_result, write_atomically
+from agent.result import RunEnding, build_result, servers_used, write_atomically
 from agent.root_cause import Dossier, Rejection, brief
 from agent.routing import choose, task_facts
 from agent.scratch import scratch
 from agent.types import Task, Verdict, issue_title
 from sandboxes.errors import SandboxDied, SandboxError, SetupFailed
+from sandboxes.spares import Spares
 from sandboxes.types import Limits
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from agent.gate import Baseline, Runner, Shelf
     from agent.git import Repository
     from agent.models.provider import FailedTry
-    from sandboxes.docker import Docker
+    from sandboxes.driver import Driver
     from sandboxes.types import Environment
 
 TOOLS = Path(__file__).parent.parent / "tools"
@@ -62,7 +63,7 @@ class Publish:
 class Start:
     """What every attempt and every judgement of a run starts from."""
 
-    docker: Docker
+    spares: Spares
     environment: Environment
     gate: Runner
     baseline: Baseline
@@ -133,17 +134,17 @@ class Run:
     async def _steps(self, scratch: Path) -> RunEnding:
         for line in filter(None, map(warning, dict.fromkeys(self.settings.models))):
             self._note(line, "warning")
-        async with self._environment(scratch / "base.tar") as (docker, environment):
-            start = await self._baseline(docker, environment)
-            if self.task.test_patch is None and (
-                fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)
-            ):
-                return RunEnding("not_reproduced", error=fault)
-            async with side_by_side() as tasks:
+        async with self._environment(scratch / "base.tar") as (driver, environment), side_by_side() as tasks:
+            try:
+                start = await self._baseline(Spares(driver, tasks), environment)
+                if self.task.test_patch is None and (
+                    fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)
+                ):
+                    return RunEnding("not_reproduced", error=fault)
                 tasks.start_soon(self._again, start)
-                ending = await self._attempts(start)
+                return await self._attempts(start)
+            finally:
                 tasks.cancel_scope.cancel()
-        return ending
 
     async def _attempts(self, start: Start) -> RunEnding:
         climb = Climb(
@@ -171,16 +172,16 @@ class Run:
         return place
 
     @asynccontextmanager
-    async def _environment(self, tar: Path) -> AsyncIterator[tuple[Docker, Environment]]:
-        """The engine, and the environment of the repository, whose sandboxes begin with the base commit."""
+    async def _environment(self, tar: Path) -> AsyncIterator[tuple[Driver, Environment]]:
+        """The driver, and the environment of the repository, whose sandboxes begin with the base commit."""
         from sandboxes.docker import Docker
 
         self.log.append(events.PhaseStarted("setup"))
         started = time.monotonic()
-        docker = await Docker.connect()
+        driver: Driver = await Docker.connect()
         tree = self.repository.tree_of(self.task.base)
         await anyio.to_thread.run_sync(self.repository.write_tar, tree, tar)
-        environment = await docker.environment(
+        environment = await driver.environment(
             tar, image=self.settings.image, setup=self.settings.setup, tools_dir=TOOLS, log=self._note
         )
         seconds = time.monotonic() - started
@@ -188,17 +189,20 @@ class Run:
             events.EnvironmentReady(environment.image, environment.digest, environment.summary, seconds)
         )
         write = partial(self.repository.write_tar, tree)
-        async with docker.workspace(environment, tree, write, log=self._note) as begun:
-            yield docker, begun
+        async with driver.workspace(environment, tree, write, log=self._note) as begun:
+            yield driver, begun
 
-    async def _baseline(self, docker: Docker, environment: Environment) -> Start:
-        """The outcomes of the repository's tests at the base commit."""
+    async def _baseline(self, spares: Spares, environment: Environment) -> Start:
+        """The outcomes of the repository's tests at the base commit; the first attempt's sandbox starts beside it."""
         from agent.gate import Runner
+
+        limits = sandbox_limits(self.settings, self.settings.minutes * 60)
+        spares.keep(environment, run_id=self.run_id, limits=limits, number=self.settings.best_of)
 
         self.log.append(events.PhaseStarted("baseline", self.settings.test))
         started = time.monotonic()
         gate = Runner(
-            docker,
+            spares,
             self.repository,
             environment,
             self.settings.test,
@@ -216,7 +220,7 @@ class Run:
         counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         self.log.append(events.BaselineTaken(counts, failing, time.monotonic() - started))
         tree = self.repository.tree_of(self.task.base)
-        return Start(docker, environment, gate, baseline, base_of(self.repository, tree))
+        return Start(spares, environment, gate, baseline, base_of(self.repository, tree))
 
     async def _again(self, start: Start) -> None:
         """The suite on the base once more, while the model works: what ends otherwise now is flaky."""
@@ -239,6 +243,7 @@ class Run:
         attempts: int,
     ) -> attempt.Ending:
         """The model's part: a new sandbox, a new conversation, verified facts."""
+        from agent.servers.client import open_servers
         from agent.toolbox import open_toolbox
 
         left = deadline - anyio.current_time()
@@ -255,14 +260,21 @@ class Run:
         self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, system))
         tests = await anyio.to_thread.run_sync(proven_tests, self.repository, self.task.base, rejections)
         suspects = await self._suspects(start, tests) if rejections else ""
+        # A model that searches by a plan of its own calls no tools but ours.
+        asked = () if model.repeats_itself else self.settings.servers
         started = time.monotonic()
         try:
             async with (
-                start.docker.sandbox(
+                start.spares.sandbox(
                     start.environment, run_id=self.run_id, limits=sandbox_limits(self.settings, left)
                 ) as sandbox,
-                open_toolbox(sandbox, test_command=self.settings.test) as toolbox,
+                open_toolbox(
+                    sandbox,
+                    test_command=self.settings.test,
+                    servers=open_servers(asked, sandbox, attempt=number, report=self.log.append),
+                ) as toolbox,
             ):
+                await self._warm(start)
                 laid, faults = await lay(toolbox, tests)
                 for fault in faults:
                     self._note(fault, "warning")
@@ -310,6 +322,13 @@ class Run:
         )
         return ending
 
+    async def _warm(self, start: Start) -> None:
+        """Have the sandboxes that judge first started while the model thinks."""
+        await start.gate.count_lanes()
+        limits = sandbox_limits(self.settings, self.settings.test_timeout)
+        lanes = int(start.gate.lanes.total_tokens)
+        start.spares.keep(start.environment, run_id=self.run_id, limits=limits, number=lanes)
+
     async def _suspects(self, start: Start, tests: Mapping[str, str]) -> str:
         """Which lines of the base only failing tests run, as text; empty where nothing can be told of that."""
         failing = tuple(self.task.fail_to_pass) if self.task.test_patch is None else ()
@@ -341,6 +360,7 @@ class Run:
                 fail_to_pass=self.task.fail_to_pass,
                 test_patch=self.task.test_patch,
             )
+            evidence["mcp_servers"] = servers_used(self.log.events)
             write_atomically(
                 self.folder / "proof.json",
                 json.dumps(redact(evidence, self.log.secrets), indent=2).encode() + b"\n",

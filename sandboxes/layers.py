@@ -19,7 +19,8 @@ import anyio
 import anyio.to_thread
 
 from sandboxes import volumes
-from sandboxes.containers import AGENT, TOOLBOX, TOOLS, Begun, anonymous_volume, container, new_name
+from sandboxes.commands import TOOLBOX, TOOLS
+from sandboxes.containers import AGENT, Begun, anonymous_volume, container, new_name
 from sandboxes.docker import BUSYBOX, Sandbox
 from sandboxes.engine import Engine
 from sandboxes.errors import SandboxError

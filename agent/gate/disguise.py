@@ -25,7 +25,7 @@ from agent.scratch import scratch
 from tools.suite import TestOutcome
 
 if TYPE_CHECKING:
-    from sandboxes.docker import Docker
+    from sandboxes.driver import Sandboxes
     from sandboxes.types import Environment, Limits
 
 SECONDS = 60.0
@@ -106,7 +106,7 @@ class _Unhooked(ast.NodeTransformer):
 
 
 async def failures(
-    docker: Docker,
+    driver: Sandboxes,
     repository: Repository,
     environment: Environment,
     tree: str,
@@ -124,7 +124,7 @@ async def failures(
         await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
         # nothing of the repository but what is put: code may look for test files
         bare = replace(environment, workspace="")
-        async with docker.sandbox(bare, run_id=run_id, limits=limits) as sandbox:
+        async with driver.sandbox(bare, run_id=run_id, limits=limits) as sandbox:
             # In another folder than the one that tests run in, from yet another one, with a home of its own.
             await sandbox.put_tree(tar, job.root)
             modules = [

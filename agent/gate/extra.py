@@ -51,7 +51,7 @@ async def run(runner: Runner, base: str, patched: str, commands: Sequence[str]) 
 async def _all(runner: Runner, what: str, tree: str, commands: Sequence[str]) -> list[Completed]:
     async with (
         runner.lane(f"running {len(commands)} extra checks on {what}"),
-        runner.docker.sandbox(runner.environment, run_id=runner.run_id, limits=runner.limits) as sandbox,
+        runner.driver.sandbox(runner.environment, run_id=runner.run_id, limits=runner.limits) as sandbox,
     ):
         await lay_tree(sandbox, runner.repository, tree)
         return [await sandbox.run(command, timeout=runner.timeout) for command in commands]

@@ -14,12 +14,11 @@ from agent.gate.effects import Effects, look
 from agent.git import Repository
 from agent.lanes import Started, side_by_side
 from agent.laying import lay_tree
-from sandboxes.containers import KEEPER
 from tools.runners import SCRIPT, SELECTS
 from tools.suite import EXIT_CODE, NotASuite, TestOutcome, parse_junit, runner_of, suite_command
 
 if TYPE_CHECKING:
-    from sandboxes.docker import Docker, Sandbox
+    from sandboxes.driver import Sandbox, Sandboxes
     from sandboxes.types import Environment, Limits
 
 MAX_REPORT = 64 * 1024 * 1024
@@ -125,7 +124,7 @@ def prefix_of(tested: Iterable[str], files: Iterable[str]) -> str:
 
 
 async def run_suite(
-    docker: Docker,
+    driver: Sandboxes,
     repository: Repository,
     environment: Environment,
     tree: str,
@@ -151,7 +150,7 @@ async def run_suite(
     variables = {"PYTEST_ADDOPTS": options, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
     async with (
         side_by_side() as tasks,
-        docker.sandbox(environment, run_id=run_id, limits=limits) as sandbox,
+        driver.sandbox(environment, run_id=run_id, limits=limits) as sandbox,
     ):
         laid = await lay_tree(sandbox, repository, tree)
         done = await sandbox.run(command, timeout=timeout, env=variables)
@@ -177,7 +176,7 @@ async def _read(sandbox: Sandbox, report: str, left: Started[Effects | None] | N
     """The report. While it is looked for what the tests left, nothing of theirs, or in their name, may be started."""
     if left:
         try:
-            return await sandbox.read(report, MAX_REPORT, user=KEEPER)
+            return await sandbox.read(report, MAX_REPORT, keeper=True)
         except (FileNotFoundError, ValueError):
             await left.result()  # the tests may have kept it to themselves
     return await sandbox.read(report, MAX_REPORT)

@@ -137,12 +137,13 @@ def test_what_must_survive_is_never_masked() -> None:
         turn(5, "edit_file", "edited a.py" + "x" * 3000, path="a.py"),
         turn(6, "run_tests", "1 failed\nlast red\n" + "x" * 3000, **red),
         turn(7, "run_tests", "2 passed\n" + "x" * 3000, outcomes={"t::a": "passed"}),
-        *[turn(number) for number in range(8, 31)],
+        turn(8, "tracker__create", "created\n" + "x" * 3000),
+        *[turn(number) for number in range(9, 31)],
     )
     masked = due(log, 1, model(), 60, full=True)
     assert masked is not None
-    assert set(masked.results).isdisjoint({2, 4, 5, 6, 7, 28, 29, 30})
-    assert {1, 3, *range(8, 28)} == set(masked.results)
+    assert set(masked.results).isdisjoint({2, 4, 5, 6, 7, 8, 28, 29, 30})
+    assert {1, 3, *range(9, 28)} == set(masked.results)
     said = messages([*log, masked], 1)
     text = "\n".join(m.text + "".join(r.text for r in m.tool_results) for m in said)
     for fact in ("the brief", "E   assert 1 == 2", "last red", "edited a.py", "2 passed"):
