@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
+from pathlib import Path
 
+import pytest
+
+from agent.cli import main
 from agent.context import drawn, filled, growth, of_attempt
-from agent.events import AttemptStarted, ContextMasked, Event, ModelReplied, ToolReturned, UserSaid
+from agent.events import (
+    AttemptStarted,
+    ContextMasked,
+    Event,
+    EventLog,
+    ModelReplied,
+    ToolReturned,
+    UserSaid,
+    read_events,
+)
 from agent.types import ToolCall, Usage
 
 START = AttemptStarted(1, "anthropic/x\x1b[31m", None, "s" * 400)
@@ -103,3 +117,30 @@ def test_a_model_that_counts_no_tokens_has_none() -> None:
     assert (
         of_attempt(nothing, 1) is None and list(drawn(nothing, START)) == [] and growth(nothing, [1]) is None
     )
+
+
+def test_the_log_has_each_request_s_split_and_show_draws_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "runs" / "20260101-000000-aaaa"
+    folder.mkdir(parents=True)
+    kept = EventLog(folder / "events.jsonl")
+    for event in log():
+        kept.append(event)
+    lines = [json.loads(line) for line in kept.path.read_text().splitlines()]
+    second = [line for line in lines if line["type"] == "model_replied"][1]
+    assert second["usage"] == {
+        "requests": 1,
+        "input": 20,
+        "output": 10,
+        "cache_read": 1000,
+        "cache_write": 200,
+    }
+    assert (second["cost_usd"], second["input_usd"], second["uncached_usd"]) == (0.002, 0.0012, 0.0024)
+    assert [event for _, event in read_events(kept.path)] == kept.events
+    monkeypatch.setenv("AGENT_HOME", str(tmp_path))
+    assert main(["show", "aaaa"]) == 0
+    shown = capsys.readouterr().out
+    assert "20 new + 1,000 from cache + 200 to cache, 0.0020 USD" in shown
+    assert "cost by turn of attempt 1, anthropic/x" in shown and "0.75 times the linear price" in shown
+    assert "1 old output masked" in shown and "\x1b" not in shown
