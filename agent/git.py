@@ -240,9 +240,7 @@ class Repository:
             return {}
         asked = "".join(f"{sha}\n" for sha in wanted).encode()
         told = self._git(["cat-file", "--batch-check=%(objectsize)"], asked).splitlines()
-        return {
-            sha: int(size) if size.isdigit() else 0 for sha, size in zip(wanted, told, strict=True)
-        }
+        return {sha: int(size) if size.isdigit() else 0 for sha, size in zip(wanted, told, strict=True)}
 
     def diff(self, tree_a: str, tree_b: str, paths: Iterable[str] = ()) -> bytes:
         """The patch from one tree to another; `apply` takes it back exactly. `paths` narrows it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from agent.git import EXECUTABLE, REGULAR
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MAX_FILE = 512 * 1024
 """Bytes. What is longer is data, generated, or meant to be slow."""
 MAX_FILES = 20_000
-MAX_BYTES = 48 * 1024 * 1024
+MAX_BYTES = 32 * 1024 * 1024
 """Of all files together."""
 MAX_LINE = 5_000
 """Bytes. No person writes longer lines; minifiers do."""
@@ -27,14 +27,31 @@ FOLDERS = frozenset(
 TOP_FOLDERS = frozenset({"dist", "build", "out", "target"})
 """The same at the root; further down these are names of a product's own."""
 LOCKS = frozenset(
-    {"package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock", "poetry.lock", "uv.lock"}
+    {
+        "package-lock.json",
+        "npm-shrinkwrap.json",
+        "yarn.lock",
+        "pnpm-lock.yaml",
+        "bun.lock",
+        "poetry.lock",
+        "uv.lock",
+    }
     | {"pdm.lock", "Pipfile.lock", "Cargo.lock", "go.sum", "go.work.sum", "composer.lock", "Gemfile.lock"}
-    | {"gradle.lockfile", "flake.lock", "mix.lock", "Podfile.lock", "packages.lock.json", ".terraform.lock.hcl"}
+    | {
+        "gradle.lockfile",
+        "flake.lock",
+        "mix.lock",
+        "Podfile.lock",
+        "packages.lock.json",
+        ".terraform.lock.hcl",
+    }
 )
 _MADE = re.compile(
     r"[.-]min\.(js|mjs|css)$|\.(map|snap|svg|lock|pb\.go|bundle\.js|po|csv|tsv|ipynb)$|_pb2(_grpc)?\.pyi?$|\.pb\.\w+$"
 )
-_SAYS_SO = re.compile(rb"@generated|(code|file|automatically|auto-?) ?generated\b.{0,80}\bdo not (edit|modify)", re.I | re.S)
+_SAYS_SO = re.compile(
+    rb"@generated|(code|file|automatically|auto-?) ?generated\b.{0,80}\bdo not (edit|modify)", re.I | re.S
+)
 _BINARY = re.compile(
     r"\.(png|jpe?g|gif|webp|ico|bmp|tiff?|pdf|zip|gz|bz2|xz|zst|7z|tar|tgz|whl|egg|jar|war|class|pyc|pyo|so|dylib|dll|exe"
     r"|a|o|lib|bin|dat|db|sqlite3?|mo|ttf|otf|woff2?|eot|mp[34]|wav|ogg|flac|avi|mov|webm|npy|npz|pkl|pickle|parquet)$",
@@ -71,9 +88,13 @@ class Sources:
             if files[path][0] in (REGULAR, EXECUTABLE) and worth_reading(path)
         }
 
-    def read(self, wanted: frozenset[str] | None = None) -> Iterator[tuple[str, bytes]]:
-        """(path, text) of the files with these endings, or of all; at most MAX_FILES and MAX_BYTES of them."""
+    def read(
+        self, wanted: frozenset[str] | None = None, later: Callable[[str], bool] = lambda path: False
+    ) -> Iterator[tuple[str, bytes]]:
+        """(path, text) of the files with these endings, or of all; at most MAX_FILES and MAX_BYTES of them. Those that
+        come `later` stand at the end."""
         paths = [p for p in self.entries if wanted is None or "." + p.rpartition(".")[2].lower() in wanted]
+        paths.sort(key=later)
         sizes = self._repository.sizes(self.entries[path] for path in paths)
         count = total = 0
         for path in paths:

@@ -1,6 +1,7 @@
 """The process that parses a repository: grammars are C code, and what they read is hostile.
 
-It is held to MAX_SECONDS of CPU and MAX_MEMORY, can be killed at any time, and is given bytes, not paths to open. On its standard input come frames, each a line of JSON with the size of what follows it:
+It is held to MAX_SECONDS of CPU and MAX_MEMORY, can be killed at any time, and is given bytes, not paths to open. On
+its standard input come frames, each a line of JSON with the size of what follows it:
 
     {"file": PATH, "product": BOOL, "bytes": N}     a file of the repository
     {"ask": QUESTION, "tokens": N}                  then it answers with the map's text, and ends

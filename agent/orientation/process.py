@@ -73,19 +73,22 @@ class Indexer:
         return text.decode("utf-8", "replace")
 
     def kill(self) -> None:
+        """End it, whatever it does. May be called twice."""
         self._process.kill()
+        self._process.wait()
 
     def _fate(self) -> str:
-        self._process.kill()
-        code = self._process.wait()
-        return f"the process that parses it ended (exit code {code})"
+        self.kill()
+        return f"the process that parses it ended (exit code {self._process.returncode})"
 
 
 class RepositoryMap:
     """The map of one tree. Parsing begins with `begin`, in a thread and a process beside all else; `ask` then waits
     only for what is left of it."""
 
-    def __init__(self, repository: Repository, tree: str, is_product: Callable[[str], bool]) -> None:
+    def __init__(
+        self, repository: Repository, tree: str, is_product: Callable[[], Callable[[str], bool]]
+    ) -> None:
         self._repository, self._tree, self._is_product = repository, tree, is_product
         self._indexer: Indexer | None = None
         self._thread = threading.Thread(target=self._feed, daemon=True)
@@ -99,9 +102,7 @@ class RepositoryMap:
         """The map's text, within so many tokens. Raises Unmapped when it can't be had in time."""
         answer = ""
         with anyio.move_on_after(seconds) as scope:
-            answer = await anyio.to_thread.run_sync(
-                self._asked, question, tokens, abandon_on_cancel=True
-            )
+            answer = await anyio.to_thread.run_sync(self._asked, question, tokens, abandon_on_cancel=True)
         if scope.cancelled_caught:
             self.close()
             raise Unmapped(f"the repository was not parsed in {seconds:.0f} s")
@@ -110,18 +111,23 @@ class RepositoryMap:
     def close(self) -> None:
         """End the process, also in the midst of its work. May be called twice."""
         self._closed = True
-        if self._indexer is not None:
-            self._indexer.kill()
-        if self._thread.is_alive():
-            self._thread.join()
+        while True:
+            if self._indexer is not None:
+                self._indexer.kill()
+            self._thread.join(0.1)
+            if not self._thread.is_alive():
+                return
 
     def _feed(self) -> None:
         try:
             self._indexer = Indexer()
-            for path, data in Sources(self._repository, self._tree).read(frozenset(LANGUAGES)):
+            is_product = self._is_product()
+            # The product comes first: should there be too much, tests are what is left out.
+            sources = Sources(self._repository, self._tree)
+            for path, data in sources.read(frozenset(LANGUAGES), lambda path: not is_product(path)):
                 if self._closed:
                     return
-                self._indexer.send({"file": path, "product": self._is_product(path)}, data)
+                self._indexer.send({"file": path, "product": is_product(path)}, data)
         except Exception as error:  # whatever it is, a run goes on without a map
             self._fault = str(error) or type(error).__name__
 

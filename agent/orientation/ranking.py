@@ -46,11 +46,12 @@ _CODE = re.compile(r"```.*?```|`[^`\n]+`|[\w.]*\w\([^)\n]*\)|\b\w+_\w+\b|\b[a-z]
 _NAME = re.compile(r"[^\W\d]\w*")
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\da-zA-Z_]+")
 _FRAME = re.compile(r'File "([^"\n]+)", line (\d+)|([\w./\\-]+\.\w{1,4}):(\d+)')
-_COMMON = frozenset(
+_SAYS_NOTHING = (
     "a an and are as at be been but by can could do does e for from g had has have i if in into is it its may must no "
     "not of on or should so than that the then there these this those to too was were when where which while will "
-    "with would".split()
+    "with would"
 )
+_COMMON = frozenset(_SAYS_NOTHING.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +115,10 @@ class Units:
                 parent = first + symbol.parent if symbol.parent >= 0 else last
                 if symbol.parent >= 0 and (around := self.all[parent]).symbol is not None:
                     holder = ".".join(filter(None, (around.holder, around.symbol.name)))
-                words.update({part: NAMED for part in split(symbol.name)})
+                words.update(dict.fromkeys(split(symbol.name), NAMED))
                 self._named[symbol.name].append(first + index)
-            for name in used:
-                self._users[name].append(first + index)
+            for user_of in used:
+                self._users[user_of].append(first + index)
             size = sum(words.values())
             self.all.append(Unit(path, symbol, holder, words, size, used, product, parent))
         self._of_file[path] = range(first, last)
@@ -143,7 +144,9 @@ class Units:
 
     def at(self, path: str, line: int) -> int | None:
         """The innermost definition around a line of the file that a trace names, perhaps by a longer path."""
-        known = path if path in self._of_file else next((p for p in self._of_file if path.endswith("/" + p)), "")
+        known = (
+            path if path in self._of_file else next((p for p in self._of_file if path.endswith("/" + p)), "")
+        )
         best = None
         for index in self._of_file.get(known, ()):
             symbol = self.all[index].symbol
@@ -155,8 +158,7 @@ class Units:
         """The definitions that a test's id names: `path::Class::name[parameters]`."""
         path, _, rest = test_id.partition("::")
         names = rest.partition("[")[0].split("::")
-        found = [i for i in self._of_file.get(path, ()) if (s := self.all[i].symbol) and s.name == names[-1]]
-        return found
+        return [i for i in self._of_file.get(path, ()) if (s := self.all[i].symbol) and s.name == names[-1]]
 
     def _split(self, name: bytes) -> tuple[str, tuple[str, ...]]:
         if name not in self._parts:
@@ -211,7 +213,9 @@ def ranked(units: Units, question: Question) -> list[int]:
     def score(index: int) -> float:
         return (1 - MIX) * by_words[index] / most_words + MIX * by_graph.get(index, 0.0) / most_graph
 
-    shown = [i for i, unit in enumerate(units.all) if unit.product and unit.symbol is not None and score(i) > 0]
+    shown = [
+        i for i, unit in enumerate(units.all) if unit.product and unit.symbol is not None and score(i) > 0
+    ]
     return sorted(shown, key=lambda index: (-score(index), index))
 
 

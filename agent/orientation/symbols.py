@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser
+    from tree_sitter import Language, Node, Parser
 
 MAX_SIGNATURE = 120
 """Characters of a signature."""
@@ -93,20 +93,21 @@ _KINDS: Mapping[str, Mapping[str, str]] = {
     },
 }
 """Nodes that define something, by the grammar's names for them."""
+_PYTHON_HOLDERS = (
+    "module block decorated_definition class_definition function_definition if_statement elif_clause else_clause "
+    "try_statement except_clause finally_clause with_statement for_statement while_statement expression_statement"
+)
+_JAVA_HOLDERS = (
+    "program class_declaration interface_declaration enum_declaration record_declaration class_body interface_body "
+    "enum_body enum_body_declarations annotation_type_declaration annotation_type_body"
+)
 _HOLDERS: Mapping[str, frozenset[str]] = {
-    "python": frozenset(
-        "module block decorated_definition class_definition function_definition if_statement elif_clause else_clause "
-        "try_statement except_clause finally_clause with_statement for_statement while_statement "
-        "expression_statement".split()
-    ),
+    "python": frozenset(_PYTHON_HOLDERS.split()),
     "go": frozenset(
-        "source_file type_declaration var_declaration var_spec_list const_declaration".split()
+        {"source_file", "type_declaration", "var_declaration", "var_spec_list", "const_declaration"}
     ),
-    "rust": frozenset("source_file mod_item impl_item trait_item declaration_list".split()),
-    "java": frozenset(
-        "program class_declaration interface_declaration enum_declaration record_declaration class_body "
-        "interface_body enum_body enum_body_declarations annotation_type_declaration annotation_type_body".split()
-    ),
+    "rust": frozenset({"source_file", "mod_item", "impl_item", "trait_item", "declaration_list"}),
+    "java": frozenset(_JAVA_HOLDERS.split()),
 }
 """Nodes in which definitions are looked for; in JavaScript and TypeScript they may be in any."""
 _ASSIGNED = {
@@ -319,7 +320,7 @@ def _parser(language: str) -> Parser:
 
 
 @cache
-def _language(language: str):  # type: ignore[no-untyped-def]
+def _language(language: str) -> Language:
     from tree_sitter import Language
 
     package = "typescript" if language == "tsx" else language

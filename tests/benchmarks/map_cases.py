@@ -124,9 +124,11 @@ def _changed(
             continue
         old, new = parsed(language, text.encode()), parsed(language, after[path].encode())
         names = _qualified(new.symbols)
-        texts = {name: new.own[index] for index, name in enumerate(names)}
+        texts: dict[str, list[Any]] = {}  # a property's getter and setter have one name
+        for index, name in enumerate(names):
+            texts.setdefault(name, []).append(new.own[index])
         for index, name in enumerate(_qualified(old.symbols)):
-            if texts.get(name) != old.own[index]:
+            if old.own[index] not in texts.get(name, []):
                 symbol = old.symbols[index]
                 yield path, symbol.line, symbol.end
 
