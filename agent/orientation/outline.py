@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent.orientation.symbols import LANGUAGES, Symbol, language_of, symbols
 from agent.text import printable
+from tools.text import counted
 
 MAX_SHOWN = 400
 """Symbols."""
@@ -27,5 +28,5 @@ def outline(path: str, source: bytes) -> str:
         lines.append(f"{'  ' * min(depth[-1], 8)}{place(symbol)}: {printable(symbol.signature)}")
     total = source.count(b"\n") + (not source.endswith(b"\n") and source != b"")
     left = f"\n[{len(lines) - MAX_SHOWN} more left out]" if len(lines) > MAX_SHOWN else ""
-    head = f"{printable(path)}: {len(lines)} symbols in {total} lines"
+    head = f"{printable(path)}: {counted(len(lines), 'symbol')} in {counted(total, 'line')}"
     return "\n".join([head, *lines[:MAX_SHOWN]]) + left

@@ -92,16 +92,27 @@ def test_an_outline_shows_the_file_as_it_is_after_an_edit(tmp_path: Path) -> Non
     text = "class Shop:\n    def buy(self):\n        pass\n"
     write = {"name": "write_file", "arguments": {"path": "shop.py", "content": text}}
     lines = [
-        {"tool_calls": [outline("shop.py"), RUN, STATE, write, outline("shop.py"), outline("/workspace/shop.py")]},
+        {
+            "tool_calls": [
+                outline("shop.py"),
+                RUN,
+                STATE,
+                write,
+                outline("shop.py"),
+                outline("/workspace/shop.py"),
+            ]
+        },
         {"tool_calls": [outline("a.txt"), {"name": "outline", "arguments": {"file": "shop.py"}}, GIVE_UP]},
     ]
     _, log = work(tmp_path, *lines)
-    missing, *told, other, wrong, _ = [result for result in results(log) if result.name in ("outline", "submit")]
+    missing, *told, other, wrong, _ = [
+        result for result in results(log) if result.name in ("outline", "submit")
+    ]
     assert missing.is_error and "there is no file 'shop.py'" in missing.text
     for one in told:
         assert one.text.endswith("shop.py: 2 symbols in 3 lines\n1-3: class Shop\n  2-3: def buy(self)")
     assert "no outline of a.txt" in other.text
-    assert wrong.is_error and "perhaps 'path'" in wrong.text or "outline(path: string)" in wrong.text
+    assert wrong.is_error and "Usage: outline(path: string)" in wrong.text
 
 
 def test_a_call_beyond_mending_is_answered_and_the_work_goes_on(tmp_path: Path) -> None:

@@ -187,8 +187,8 @@ def _prefix(body: Mapping[str, Any]) -> Iterator[tuple[str, Block]]:
 def cached_usage(body: Mapping[str, Any], cache: set[str]) -> dict[str, Any]:
     """Input tokens (a quarter of the characters) by the cache's rules; `cache` holds prefixes and is updated.
 
-    A breakpoint writes the prefix up to it, for five minutes or an hour. It reads the longest prefix written before that ends at most 20
-    blocks in front of it. Each model has its own.
+    A breakpoint writes the prefix up to it, for five minutes or an hour. It reads the longest prefix written before
+    that ends at most 20 blocks in front of it. Each model has its own.
     """
     own = json.dumps(body["model"])
     prefixes: list[str] = [""]

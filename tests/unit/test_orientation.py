@@ -88,17 +88,24 @@ def test_what_shares_no_word_with_the_issue_is_found_by_who_calls_it() -> None:
 
 
 def test_a_trace_of_a_failing_test_leads_to_its_frames() -> None:
-    files = {**PRODUCT, "shop/night.py": "def weather(x):\n    return x\n\n\ndef storm(x):\n    return 1 / x\n"}
+    files = {
+        **PRODUCT,
+        "shop/night.py": "def weather(x):\n    return x\n\n\ndef storm(x):\n    return 1 / x\n",
+    }
     trace = 'File "/workspace/shop/night.py", line 6, in storm\nZeroDivisionError'
     before = rendered(units(files), Question("# It fails\n"), 2000)
-    after = rendered(units(files), Question("# It fails\n", ("tests/test_till.py::test_checkout",), trace), 2000)
+    after = rendered(
+        units(files), Question("# It fails\n", ("tests/test_till.py::test_checkout",), trace), 2000
+    )
     assert "def storm" not in before
     assert "def storm(x)" in after and "def checkout(cart)" in after
 
 
 @pytest.mark.parametrize("tokens", [0, 40, 200, 2000])
 def test_the_budget_is_held(tokens: int) -> None:
-    many = {f"shop/m{n}.py": f"def checkout_{n}(cart, charges):\n    return checkout({n})\n" for n in range(300)}
+    many = {
+        f"shop/m{n}.py": f"def checkout_{n}(cart, charges):\n    return checkout({n})\n" for n in range(300)
+    }
     text = rendered(units({**PRODUCT, **many}), Question(ISSUE), tokens)
     assert len(text.encode()) <= tokens * 4
     assert bool(text) == (tokens > 0)
@@ -166,7 +173,9 @@ def test_a_run_goes_on_without_a_map_and_says_so(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(process, "START", "import os; os.abort()")
     notes: list[str] = []
     assert orientation(tmp_path, lambda made: None, notes) == ""
-    assert len(notes) == 1 and notes[0].startswith("no map of the repository: the process that parses it ended")
+    assert len(notes) == 1 and notes[0].startswith(
+        "no map of the repository: the process that parses it ended"
+    )
 
 
 def test_the_process_ends_with_who_began_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

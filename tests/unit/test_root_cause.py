@@ -169,8 +169,6 @@ def test_a_forged_patch_is_for_the_gate_to_refuse(hunk):
 
 
 def test_the_map_comes_after_the_issue_and_before_what_was_rejected():
-    told = brief(
-        task(), "python -m pytest", BASELINE, attempts=3, repository_map="a.py\n  1: def $issue()\n"
-    )
+    told = brief(task(), "python -m pytest", BASELINE, attempts=3, repository_map="a.py\n  1: def $issue()\n")
     assert "<map>\na.py\n  1: def $issue()\n</map>" in told
     assert "<map>" not in brief(task(), "python -m pytest", BASELINE, attempts=3)

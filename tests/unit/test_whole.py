@@ -89,7 +89,12 @@ def test_the_map_is_told_instead_and_it_is_said_once_for_each_model(tmp_path: Pa
         with Repository(tmp_path) as repository:
             tree = repository.tree_of(repository.resolve("HEAD"))
             made = Orientation(repository, tree, ISSUE, "repo", lambda: lambda path: True, notes.append)
-            specs = ["openai/unheard-of", "anthropic/claude-sonnet-5", "anthropic/claude-sonnet-5", "local/repair"]
+            specs = [
+                "openai/unheard-of",
+                "anthropic/claude-sonnet-5",
+                "anthropic/claude-sonnet-5",
+                "local/repair",
+            ]
             return [await made.whole(spec) for spec in specs]
 
     unknown, found, again, local = anyio.run(ask)
