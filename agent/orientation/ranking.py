@@ -3,7 +3,7 @@
 The method is the field's own: a graph from each definition to those whose names stand in it, and PageRank on it that
 starts over at what the issue speaks of (Page, Brin and others, 1999, for the personalised form). Aider's repository
 map made it known in this use, with files as its nodes. Here the nodes are definitions, the start is BM25 over the words
-of each, and half of the final score is BM25 again: PageRank alone favours what everything uses.
+of each, and most of the final score is BM25 again: PageRank alone favours what everything uses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DAMPING = 0.3
 """Share that goes on to what is near: low, so that a score stays near where it began."""
 BACK, UP, FAME = 0.5, 0.2, 0.5
 """Weight of the way back to a user, and up to the definition around; what n others name counts n ** -FAME."""
-MIX = 0.5
+MIX = 0.3
 """Share of the graph in the final score."""
 MAX_SHARED, MAX_USERS = 40, 200
 """Definitions of one name, and users of one, beyond which the name tells nothing."""

@@ -3,12 +3,12 @@
     python -m tests.benchmarks.map_quality CASES.py [--kept FOLDER] [--each]
 
 CASES.py is the script of a set of real bugs (`cases.py materialise` and so on); its cases are fetched, and their
-failing tests run, once, and kept in FOLDER. A rank is counted as a reader meets it, from the top of the map; what did not go
-into the map has none. The ways that stand beside the map:
+failing tests run, once, and kept in FOLDER. A rank is counted as a reader meets it, from the top of the map; what did
+not go into the map has none. The ways that stand beside the map:
 
     grep    how many of the issue's words a definition has, as hits of a search
     BM25    the same words, the rare ones and those in short definitions counting more
-    graph   the map's: BM25 and personalised PageRank, half each
+    graph   the map's: BM25, and personalised PageRank from where that points
 
 Two questions: the issue's text alone, on the buggy release as it was; and with the names and output of the tests that
 show the bug, which are then in the repository, as after `--fail-to-pass`.
