@@ -32,12 +32,13 @@ from agent.models.google_cache import Caches
 from agent.models.registry import open_model, parse_spec, sdk_of, warning
 from agent.orientation.orient import Orientation
 from agent.prompts import render, system_prompt
-from agent.result import RunEnding, build_result, write_atomically
+from agent.result import RunEnding, build_result, servers_used, write_atomically
 from agent.root_cause import Dossier, Rejection, brief
 from agent.routing import choose, task_facts
 from agent.scratch import scratch
 from agent.types import Task, Verdict, issue_title
 from sandboxes.errors import SandboxDied, SandboxError, SetupFailed
+from sandboxes.spares import Spares
 from sandboxes.types import Limits
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Publish:
 class Start:
     """What every attempt and every judgement of a run starts from."""
 
-    driver: Driver
+    spares: Spares
     environment: Environment
     gate: Runner
     baseline: Baseline
@@ -138,20 +139,20 @@ class Run:
         for line in filter(None, map(warning, dict.fromkeys(self.settings.models))):
             self._note(line, "warning")
         with self._orientation() as orientation:
-            return await self._with(orientation, scratch / "base.tar")
+            return await self._oriented(orientation, scratch / "base.tar")
 
-    async def _with(self, orientation: Orientation, tar: Path) -> RunEnding:
-        async with self._environment(tar) as (driver, environment):
-            start = await self._baseline(driver, environment, orientation)
-            if self.task.test_patch is None and (
-                fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)
-            ):
-                return RunEnding("not_reproduced", error=fault)
-            async with side_by_side() as tasks:
+    async def _oriented(self, orientation: Orientation, tar: Path) -> RunEnding:
+        async with self._environment(tar) as (driver, environment), side_by_side() as tasks:
+            try:
+                start = await self._baseline(Spares(driver, tasks), environment, orientation)
+                if self.task.test_patch is None and (
+                    fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)
+                ):
+                    return RunEnding("not_reproduced", error=fault)
                 tasks.start_soon(self._again, start)
-                ending = await self._attempts(start)
+                return await self._attempts(start)
+            finally:
                 tasks.cancel_scope.cancel()
-        return ending
 
     async def _attempts(self, start: Start) -> RunEnding:
         climb = Climb(
@@ -217,14 +218,17 @@ class Run:
         finally:
             made.close()
 
-    async def _baseline(self, driver: Driver, environment: Environment, orientation: Orientation) -> Start:
-        """The outcomes of the repository's tests at the base commit."""
+    async def _baseline(self, spares: Spares, environment: Environment, orientation: Orientation) -> Start:
+        """The outcomes of the repository's tests at the base commit; the first attempt's sandbox starts beside it."""
         from agent.gate import Runner
+
+        limits = sandbox_limits(self.settings, self.settings.minutes * 60)
+        spares.keep(environment, run_id=self.run_id, limits=limits, number=self.settings.best_of)
 
         self.log.append(events.PhaseStarted("baseline", self.settings.test))
         started = time.monotonic()
         gate = Runner(
-            driver,
+            spares,
             self.repository,
             environment,
             self.settings.test,
@@ -242,7 +246,7 @@ class Run:
         counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         self.log.append(events.BaselineTaken(counts, failing, time.monotonic() - started))
         tree = self.repository.tree_of(self.task.base)
-        return Start(driver, environment, gate, baseline, base_of(self.repository, tree), orientation)
+        return Start(spares, environment, gate, baseline, base_of(self.repository, tree), orientation)
 
     async def _again(self, start: Start) -> None:
         """The suite on the base once more, while the model works: what ends otherwise now is flaky."""
@@ -265,6 +269,7 @@ class Run:
         attempts: int,
     ) -> attempt.Ending:
         """The model's part: a new sandbox, a new conversation, verified facts."""
+        from agent.servers.client import open_servers
         from agent.toolbox import open_toolbox
 
         whole = await start.orientation.whole(spec)
@@ -286,14 +291,21 @@ class Run:
         self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, logged))
         tests = await anyio.to_thread.run_sync(proven_tests, self.repository, self.task.base, rejections)
         suspects = await self._suspects(start, tests) if rejections else ""
+        # A model that searches by a plan of its own calls no tools but ours.
+        asked = () if model.repeats_itself else self.settings.servers
         started = time.monotonic()
         try:
             async with (
-                start.driver.sandbox(
+                start.spares.sandbox(
                     start.environment, run_id=self.run_id, limits=sandbox_limits(self.settings, left)
                 ) as sandbox,
-                open_toolbox(sandbox, test_command=self.settings.test) as toolbox,
+                open_toolbox(
+                    sandbox,
+                    test_command=self.settings.test,
+                    servers=open_servers(asked, sandbox, attempt=number, report=self.log.append),
+                ) as toolbox,
             ):
+                await self._warm(start)
                 laid, faults = await lay(toolbox, tests)
                 for fault in faults:
                     self._note(fault, "warning")
@@ -353,6 +365,13 @@ class Run:
         found = {test for name in self.task.fail_to_pass for test in matching(name, seen)}
         return {test: seen[test] for test in sorted(found) if seen[test].outcome in ("failed", "error")}
 
+    async def _warm(self, start: Start) -> None:
+        """Have the sandboxes that judge first started while the model thinks."""
+        await start.gate.count_lanes()
+        limits = sandbox_limits(self.settings, self.settings.test_timeout)
+        lanes = int(start.gate.lanes.total_tokens)
+        start.spares.keep(start.environment, run_id=self.run_id, limits=limits, number=lanes)
+
     async def _suspects(self, start: Start, tests: Mapping[str, str]) -> str:
         """Which lines of the base only failing tests run, as text; empty where nothing can be told of that."""
         failing = tuple(self.task.fail_to_pass) if self.task.test_patch is None else ()
@@ -384,6 +403,7 @@ class Run:
                 fail_to_pass=self.task.fail_to_pass,
                 test_patch=self.task.test_patch,
             )
+            evidence["mcp_servers"] = servers_used(self.log.events)
             write_atomically(
                 self.folder / "proof.json",
                 json.dumps(redact(evidence, self.log.secrets), indent=2).encode() + b"\n",

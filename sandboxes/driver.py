@@ -85,7 +85,19 @@ class Sandbox(Protocol):
         it, the block still ends quietly (what happened in it is not to be masked); the next call says so."""
 
 
-class Driver(Protocol):
+class Sandboxes(Protocol):
+    """What starts sandboxes: a driver, or spares of one."""
+
+    def sandbox(
+        self, environment: Environment, *, run_id: str, limits: Limits | None = None
+    ) -> AbstractAsyncContextManager[Sandbox]:
+        """A fresh sandbox, removed when the block ends, also by an error or a cancellation."""
+
+    async def cpus(self, limits: Limits) -> float:
+        """How many CPUs a sandbox with these limits gets: no more than there are."""
+
+
+class Driver(Sandboxes, Protocol):
     """What makes environments and sandboxes: a Docker engine, or bubblewrap."""
 
     async def environment(
@@ -117,11 +129,3 @@ class Driver(Protocol):
 
         `tree` is the tree's id; `write_tar` writes it as a tar, when it is needed. Raises SandboxError.
         """
-
-    def sandbox(
-        self, environment: Environment, *, run_id: str, limits: Limits | None = None
-    ) -> AbstractAsyncContextManager[Sandbox]:
-        """A fresh sandbox, removed when the block ends, also by an error or a cancellation."""
-
-    async def cpus(self, limits: Limits) -> float:
-        """How many CPUs a sandbox with these limits gets: no more than there are."""

@@ -25,7 +25,7 @@ from agent.scratch import scratch
 from tools.suite import TestOutcome
 
 if TYPE_CHECKING:
-    from sandboxes.driver import Driver
+    from sandboxes.driver import Sandboxes
     from sandboxes.types import Environment, Limits
 
 SECONDS = 60.0
@@ -106,7 +106,7 @@ class _Unhooked(ast.NodeTransformer):
 
 
 async def failures(
-    driver: Driver,
+    driver: Sandboxes,
     repository: Repository,
     environment: Environment,
     tree: str,

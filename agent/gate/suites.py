@@ -18,7 +18,7 @@ from tools.runners import SCRIPT, SELECTS
 from tools.suite import EXIT_CODE, NotASuite, TestOutcome, parse_junit, runner_of, suite_command
 
 if TYPE_CHECKING:
-    from sandboxes.driver import Driver, Sandbox
+    from sandboxes.driver import Sandbox, Sandboxes
     from sandboxes.types import Environment, Limits
 
 MAX_REPORT = 64 * 1024 * 1024
@@ -124,7 +124,7 @@ def prefix_of(tested: Iterable[str], files: Iterable[str]) -> str:
 
 
 async def run_suite(
-    driver: Driver,
+    driver: Sandboxes,
     repository: Repository,
     environment: Environment,
     tree: str,

@@ -88,7 +88,7 @@ class OneConversation(Assay):
         self.log.append(events.UserSaid(1, told))
         limits = sandbox_limits(self.settings, self.settings.minutes * 60)
         async with (
-            start.driver.sandbox(start.environment, run_id=self.run_id, limits=limits) as sandbox,
+            start.spares.sandbox(start.environment, run_id=self.run_id, limits=limits) as sandbox,
             open_toolbox(sandbox, test_command=self.settings.test) as toolbox,
         ):
             for number in range(1, self.settings.attempts + 1):
