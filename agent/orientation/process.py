@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -23,6 +26,8 @@ START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from agent.orientation.indexer import main; main()"
 )
+LIBRARIES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""All of the environment that it gets: some Pythons need them to start."""
 MAX_ANSWER = 1024 * 1024
 """Bytes."""
 OUTLINE_SECONDS = 30.0
@@ -45,7 +50,7 @@ class Indexer:
                 stdin=pipe,
                 stdout=pipe,
                 stderr=subprocess.DEVNULL,
-                env={},
+                env={name: os.environ[name] for name in LIBRARIES if name in os.environ},
                 cwd="/",
                 start_new_session=True,  # Ctrl-C on a terminal is not for it
             )
@@ -70,12 +75,17 @@ class Indexer:
             text = b""
         if self._process.wait() != 0:
             raise Unmapped(self._fate())
+        self.kill()
         return text.decode("utf-8", "replace")
 
     def kill(self) -> None:
         """End it, whatever it does. May be called twice."""
         self._process.kill()
         self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError, ValueError):  # what was not yet written goes nowhere
+                    pipe.close()
 
     def _fate(self) -> str:
         self.kill()
@@ -135,8 +145,6 @@ class RepositoryMap:
         self._thread.join()
         if self._fault or self._indexer is None:
             raise Unmapped(self._fault or "nothing was parsed")
-        from dataclasses import asdict
-
         self._indexer.send({"ask": asdict(question), "tokens": tokens})
         return self._indexer.answer()
 
