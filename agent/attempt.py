@@ -30,6 +30,7 @@ from agent.hypotheses import Base
 from agent.models import Model
 from agent.models.catalogue import ModelInfo
 from agent.models.provider import INVALID_JSON
+from agent.orientation import tool as outlining
 from agent.prompts import render
 from agent.renewal import renewed
 from agent.seen import unmarked, without_seen
@@ -73,6 +74,8 @@ class Attempt:
     """On anyio's clock."""
     info: ModelInfo | None = None
     """What is known of the model's prices and window. None: all output is sent, and stays, whole."""
+    read: outlining.Read | None = None
+    """Reads a file of the sandbox, for the tool `outline`; without it there is no such tool."""
     turn: int = 0
     _cause: HypothesisStated | None = None
     _due: bool = True
@@ -117,7 +120,7 @@ class Attempt:
         return replace(ending, root_cause=told, turns=self.turn, seconds=time.monotonic() - started)
 
     async def _turns(self) -> Ending:
-        specs = [*self.toolbox.specs, hypotheses.SPEC]
+        specs = self._specs()
         while self.turn < self.turns:
             self._mask()
             started = time.monotonic()
@@ -166,9 +169,12 @@ class Attempt:
             self._say("cut")
         return None
 
+    def _specs(self) -> list[ToolSpec]:
+        own = [hypotheses.SPEC] if self.read is None else [hypotheses.SPEC, outlining.SPEC]
+        return [*self.toolbox.specs, *own]
+
     async def _call(self, made: ToolCall, *, cut: bool) -> ToolResult:
-        specs = [*self.toolbox.specs, hypotheses.SPEC]
-        spec = next((spec for spec in specs if spec.name == made.name), None)
+        spec = next((spec for spec in self._specs() if spec.name == made.name), None)
         # Of an answer that was cut, an argument that was never begun may be missing: such a call is not set right.
         call = mended(made, spec) if spec is not None and not cut else made
         summary = next((str(v) for v in call.arguments.values() if isinstance(v, str | int | float)), "")
@@ -197,6 +203,8 @@ class Attempt:
             return not_json(call, spec)
         if call.name == hypotheses.NAME:
             return self._state(call)
+        if call.name == outlining.NAME and self.read is not None:
+            return await outlining.outline(call, self.read)
         if self._refused and call.name in ("run_tests", "submit"):
             text = f"not done: the edit of {self._refused!r} before it, in the same reply, was refused"
             return ToolResult(call.id, call.name, text, is_error=True)

@@ -53,6 +53,8 @@ class Settings:
     """What they may have, input (cached or not) and output."""
     best_of: int = 1
     """Attempts side by side on one rung of the ladder."""
+    context: str = "map"
+    """What a model is told of the repository before it reads: one of CONTEXTS."""
     routes: tuple[Route, ...] = ()
     """Where tasks of a class begin on the ladder, before the package's own rules."""
     servers: tuple[Server, ...] = ()
@@ -71,6 +73,7 @@ _KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
         "ladder": ("models", list),
         "thinking": ("thinking", str),
         "best_of": ("best_of", int),
+        "context": ("context", str),
         "routes": ("routes", list),
     },
     "budget": {
@@ -84,6 +87,7 @@ _KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
 """File key to the setting and its type. What is not here is refused: a key that does nothing would mislead."""
 
 
+CONTEXTS = ("map", "repo")
 MOST_USD, MOST_TOKENS = 1_000_000, 10**12
 _WEEK = 7 * 24 * 3600
 _RANGES = (
@@ -178,6 +182,8 @@ def checked(settings: Settings, where: str) -> Settings:
             raise UsageError(
                 f"{where}: {key} must be from {said}, not {_shown(getattr(settings, name))}{unit}"
             )
+    if settings.context not in CONTEXTS:
+        raise UsageError(f"{where}: context must be map or repo, not {_shown(settings.context)}")
     if not all(command.strip() for command in settings.checks):
         raise UsageError(f"{where}: gate.checks has an empty command; take it out")
     if settings.image is not None and not re.fullmatch(r"[A-Za-z0-9][!-~]*", settings.image):

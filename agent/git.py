@@ -229,9 +229,18 @@ class Repository:
             Counter(sha for mode, sha in self.files(tree).values() if mode != GITLINK)
             for tree in (before, after)
         )
-        asked = "".join(f"{sha}\n" for sha in (new - old).elements()).encode()
-        sizes = self._git(["cat-file", "--batch-check=%(objectsize)"], asked).splitlines() if asked else []
-        return sum(int(size) for size in sizes if size.isdigit())
+        added = new - old
+        sizes = self.sizes(added)
+        return sum(sizes[sha] * times for sha, times in added.items())
+
+    def sizes(self, shas: Iterable[str]) -> dict[str, int]:
+        """Bytes of objects, by id; 0 for one that is missing."""
+        wanted = list(dict.fromkeys(shas))
+        if not wanted:
+            return {}
+        asked = "".join(f"{sha}\n" for sha in wanted).encode()
+        told = self._git(["cat-file", "--batch-check=%(objectsize)"], asked).splitlines()
+        return {sha: int(size) if size.isdigit() else 0 for sha, size in zip(wanted, told, strict=True)}
 
     def diff(self, tree_a: str, tree_b: str, paths: Iterable[str] = ()) -> bytes:
         """The patch from one tree to another; `apply` takes it back exactly. `paths` narrows it."""

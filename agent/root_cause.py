@@ -60,9 +60,11 @@ def brief(
     number: int = 1,
     attempts: int,
     is_product: Callable[[str], bool] = lambda path: True,
+    repository_map: str = "",
 ) -> str:
     """The first user message of attempt `number` of at most `attempts`. `baseline` is the outcome per test id at the
-    base commit; `is_product` tells the paths whose rejected code is kept out."""
+    base commit; `is_product` tells the paths whose rejected code is kept out; `repository_map` is the map for
+    the issue."""
     text = render(
         "fix",
         # A text that closes the block itself could pass for the runtime's own words.
@@ -71,6 +73,8 @@ def brief(
         test_command=test_command,
         baseline=_summary(baseline),
     )
+    if repository_map:
+        text = f"{text}\n{render('map', map=repository_map.rstrip())}"
     if dossier is None or not dossier.rejections:
         return text
     entries = {entry.attempt: entry for entry in dossier.entries}

@@ -9,8 +9,8 @@ import json
 import threading
 import time
 import traceback
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,8 @@ from agent.hypotheses import Base, changed_places, ledger
 from agent.lanes import side_by_side
 from agent.models.google_cache import Caches
 from agent.models.registry import open_model, parse_spec, sdk_of, thrifty_info, warning
-from agent.prompts import system_prompt
+from agent.orientation.orient import Orientation
+from agent.prompts import render, system_prompt
 from agent.result import RunEnding, build_result, servers_used, write_atomically
 from agent.root_cause import Dossier, Rejection, brief
 from agent.routing import choose, task_facts
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from agent.models.provider import FailedTry
     from sandboxes.driver import Driver
     from sandboxes.types import Environment
+    from tools.junit import TestOutcome
 
 TOOLS = Path(__file__).parent.parent / "tools"
 
@@ -70,6 +72,8 @@ class Start:
     """It gains its second run while the model works."""
     base: Base
     """What is known of the files of the base commit."""
+    orientation: Orientation
+    """What models are told of them."""
     suspects: dict[tuple[object, ...], str] = field(default_factory=dict)
     """What was seen of lines that only failing tests run, by tests."""
 
@@ -134,9 +138,13 @@ class Run:
     async def _steps(self, scratch: Path) -> RunEnding:
         for line in filter(None, map(warning, dict.fromkeys(self.settings.models))):
             self._note(line, "warning")
-        async with self._environment(scratch / "base.tar") as (driver, environment), side_by_side() as tasks:
+        with self._orientation() as orientation:
+            return await self._oriented(orientation, scratch / "base.tar")
+
+    async def _oriented(self, orientation: Orientation, tar: Path) -> RunEnding:
+        async with self._environment(tar) as (driver, environment), side_by_side() as tasks:
             try:
-                start = await self._baseline(Spares(driver, tasks), environment)
+                start = await self._baseline(Spares(driver, tasks), environment, orientation)
                 if self.task.test_patch is None and (
                     fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)
                 ):
@@ -192,7 +200,25 @@ class Run:
         async with driver.workspace(environment, tree, write, log=self._note) as begun:
             yield driver, begun
 
-    async def _baseline(self, spares: Spares, environment: Environment) -> Start:
+    @contextmanager
+    def _orientation(self) -> Iterator[Orientation]:
+        """The repository is parsed from now on, beside all else."""
+        tree = self.repository.tree_of(self.task.base)
+        made = Orientation(
+            self.repository,
+            tree,
+            self.task.issue,
+            self.settings.context,
+            lambda: base_of(self.repository, tree).is_product,
+            self._note,
+        )
+        made.begin(self.settings.models)
+        try:
+            yield made
+        finally:
+            made.close()
+
+    async def _baseline(self, spares: Spares, environment: Environment, orientation: Orientation) -> Start:
         """The outcomes of the repository's tests at the base commit; the first attempt's sandbox starts beside it."""
         from agent.gate import Runner
 
@@ -220,7 +246,7 @@ class Run:
         counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         self.log.append(events.BaselineTaken(counts, failing, time.monotonic() - started))
         tree = self.repository.tree_of(self.task.base)
-        return Start(spares, environment, gate, baseline, base_of(self.repository, tree))
+        return Start(spares, environment, gate, baseline, base_of(self.repository, tree), orientation)
 
     async def _again(self, start: Start) -> None:
         """The suite on the base once more, while the model works: what ends otherwise now is flaky."""
@@ -246,6 +272,11 @@ class Run:
         from agent.servers.client import open_servers
         from agent.toolbox import open_toolbox
 
+        whole = await start.orientation.whole(spec)
+        system = logged = system_prompt(spec)
+        if whole is not None:
+            system += "\n" + render("repository", files=whole.text)
+            logged += "\n" + render("repository", files=whole.stands_for)
         left = deadline - anyio.current_time()
         model = open_model(
             spec,
@@ -255,9 +286,9 @@ class Run:
             on_failed_try=self._retried(number),
             budget=self.budget,
             caches=self.caches,
+            lasting=whole is not None,
         )
-        system = system_prompt(spec)
-        self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, system))
+        self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, logged))
         tests = await anyio.to_thread.run_sync(proven_tests, self.repository, self.task.base, rejections)
         suspects = await self._suspects(start, tests) if rejections else ""
         # A model that searches by a plan of its own calls no tools but ours.
@@ -279,6 +310,7 @@ class Run:
                 for fault in faults:
                     self._note(fault, "warning")
                 dossier = Dossier(rejections, ledger(self.log.events), laid, suspects)
+                repository_map = "" if whole else await start.orientation.map(spec, self._red(start))
                 told = brief(
                     self.task,
                     self.settings.test,
@@ -287,6 +319,7 @@ class Run:
                     number=number,
                     attempts=attempts,
                     is_product=start.base.is_product,
+                    repository_map=repository_map,
                 )
                 self.log.append(events.UserSaid(number, told))
                 ending = await attempt.Attempt(
@@ -299,6 +332,7 @@ class Run:
                     self.settings.turns,
                     deadline,
                     thrifty_info(spec),
+                    sandbox.read,
                 ).work()
         except SandboxDied as died:
             turns = sum(isinstance(e, events.ModelReplied) and e.attempt == number for e in self.log.events)
@@ -321,6 +355,16 @@ class Run:
             )
         )
         return ending
+
+    def _red(self, start: Start) -> dict[str, TestOutcome]:
+        """The outcomes of the tests that the user named, as far as the base has them."""
+        from agent.gate.compare import matching
+
+        if self.task.test_patch is not None:
+            return {}
+        seen = start.baseline.run.outcomes
+        found = {test for name in self.task.fail_to_pass for test in matching(name, seen)}
+        return {test: seen[test] for test in sorted(found) if seen[test].outcome in ("failed", "error")}
 
     async def _warm(self, start: Start) -> None:
         """Have the sandboxes that judge first started while the model thinks."""

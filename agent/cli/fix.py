@@ -67,6 +67,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="off, minimal, low, medium, high or max, for models that name no level of their own (NAME:LEVEL)",
     )
     p.add_argument(
+        "--context",
+        metavar="map|repo",
+        help="what a model is told of the repository at the start: a map of where the issue leads, or all of its text, "
+        "for large windows; size and price are said before (default: map)",
+    )
+    p.add_argument(
         "--mcp-config",
         metavar="FILE",
         help="MCP servers whose tools the model may use, a JSON file with mcpServers: commands run in the sandbox, "
@@ -178,6 +184,7 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
         "usd": args.budget,
         "tokens": args.tokens,
         "best_of": args.best_of,
+        "context": args.context,
         "turns": args.turns,
         "minutes": args.minutes,
     }

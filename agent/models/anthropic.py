@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from agent.errors import UsageError
 from agent.models import provider
 from agent.models.anthropic_wire import Reader, build_request, limit_output
-from agent.models.catalogue import ModelInfo
+from agent.models.catalogue import ANY_TIER, ModelInfo
 from agent.models.faults import Fault, Kind, kind_of, may_bill, one_line, retry_after, unreachable
 from agent.models.provider import Answer, Try
 from agent.types import Message, ToolSpec
@@ -45,12 +46,21 @@ _URLS: Mapping[Platform, str] = {
 
 
 class AnthropicApi:
-    """The Messages API for one model. Keys and base URLs come from the SDK's own variables."""
+    """The Messages API for one model. Keys and base URLs come from the SDK's own variables; `lasting`: what comes
+    before the conversation is cached for an hour, for later runs too."""
 
-    def __init__(self, info: ModelInfo, thinking: str | int | None, platform: Platform = "anthropic") -> None:
+    def __init__(
+        self,
+        info: ModelInfo,
+        thinking: str | int | None,
+        platform: Platform = "anthropic",
+        *,
+        lasting: bool = False,
+    ) -> None:
         self._info = info
         self._thinking = thinking
         self._platform = platform
+        self._lasting = lasting
         self._client: AsyncAnthropic | AsyncAnthropicVertex | AsyncAnthropicBedrock | None = None
 
     def open(self) -> None:
@@ -79,7 +89,9 @@ class AnthropicApi:
         tools: Sequence[ToolSpec],
         schema: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
-        return build_request(self._info, self._thinking, system, messages, tools, schema)
+        return build_request(
+            self._info, self._thinking, system, messages, tools, schema, lasting=self._lasting
+        )
 
     def output_limit(self, request: Mapping[str, Any]) -> int | None:
         limit: int = request["max_tokens"]
@@ -89,7 +101,11 @@ class AnthropicApi:
         return limit_output(request, tokens)
 
     def billed_besides(self, request: Mapping[str, Any]) -> tuple[int, Decimal]:
-        return 0, Decimal(0)
+        if not self._lasting:
+            return 0, Decimal(0)
+        written = len(json.dumps([request.get("tools"), request.get("system")], ensure_ascii=False).encode())
+        more = [self._info.hour_surcharge(written, total) for total in (0, ANY_TIER)]
+        return 0, max((one for one in more if one is not None), default=Decimal(0))
 
     async def answer(self, request: Mapping[str, Any], seen: Try) -> Answer:
         assert self._client is not None
@@ -102,6 +118,11 @@ class AnthropicApi:
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 # Garbage on the wire; the SDK doesn't validate what it streams.
                 raise _unreadable(error) from error
+            finally:
+                if self._lasting:
+                    usage = seen.usage
+                    total = usage.input + usage.cache_read + usage.cache_write
+                    seen.extra_usd += self._info.hour_surcharge(reader.hour_written, total) or 0
 
     def judge(self, error: Exception) -> Fault | None:
         import anthropic

@@ -38,6 +38,8 @@ class Reader:
         self.stop_reason = ""
         self.explanation = ""
         self._complete = False
+        self.hour_written = 0
+        """Tokens of those written to the cache that are kept for an hour."""
         self._counts: dict[str, int] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._pieces: dict[tuple[int, str], list[str]] = {}
@@ -95,6 +97,8 @@ class Reader:
     def _count(self, usage: Mapping[str, Any]) -> None:
         # Counts are totals so far, and absent or null where nothing is new.
         self._counts.update({key: value for key, value in usage.items() if isinstance(value, int)})
+        if isinstance(by_life := usage.get("cache_creation"), Mapping):
+            self.hour_written = by_life.get("ephemeral_1h_input_tokens") or 0
         count = self._counts.get
         self._seen.usage = Usage(
             requests=1,
@@ -112,8 +116,11 @@ def build_request(
     messages: Sequence[Message],
     tools: Sequence[ToolSpec],
     schema: Mapping[str, Any] | None = None,
+    *,
+    lasting: bool = False,
 ) -> dict[str, Any]:
-    """The request's body; `thinking` as ModelInfo.thinking has it. Raises AssertionError for a conversation that the
+    """The request's body; `thinking` as ModelInfo.thinking has it, `lasting` for a prefix that is kept for an hour
+    (longer lives must come before shorter ones, which they do). Raises AssertionError for a conversation that the
     API would refuse."""
     request: dict[str, Any] = {
         "model": info.name,
@@ -127,9 +134,9 @@ def build_request(
         ]
     # Tools come before the system prompt in the cached prefix, so one breakpoint covers both.
     if system.strip():
-        request["system"] = [_cached({"type": "text", "text": utf8(system)})]
+        request["system"] = [_cached({"type": "text", "text": utf8(system)}, lasting=lasting)]
     elif tools:
-        request["tools"][-1] = _cached(request["tools"][-1])
+        request["tools"][-1] = _cached(request["tools"][-1], lasting=lasting)
     output: dict[str, Any] = {}
     if isinstance(thinking, int):
         request["thinking"] = {"type": "enabled", "budget_tokens": thinking}
@@ -228,5 +235,6 @@ def _with_breakpoints(wire: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return wire
 
 
-def _cached(block: Mapping[str, Any]) -> dict[str, Any]:
-    return {**block, "cache_control": {"type": "ephemeral"}}
+def _cached(block: Mapping[str, Any], *, lasting: bool = False) -> dict[str, Any]:
+    life = {"ttl": "1h"} if lasting else {}
+    return {**block, "cache_control": {"type": "ephemeral", **life}}

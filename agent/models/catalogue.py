@@ -24,6 +24,8 @@ LEVELS = ("off", "minimal", "low", "medium", "high", "max")
 
 APIS = ("anthropic", "google", "responses", "chat")
 MILLION = Decimal(1_000_000)
+ANY_TIER = 10**9
+"""Tokens of input, beyond the bound of every price tier."""
 
 UNKNOWN_THINKING: Mapping[str, Mapping[str, str | int]] = {
     "anthropic": {"off": "disabled", "low": "low", "medium": "medium", "high": "high", "max": "max"},
@@ -50,6 +52,8 @@ class Prices:
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
     cache_storage: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+    """Of a prefix that is kept for an hour; `cache_write` is that of five minutes."""
 
     def cost(self, usage: Usage) -> Decimal | None:
         """Dollars for `usage`, or None when a price that it needs is unknown."""
@@ -104,6 +108,17 @@ class ModelInfo:
             if total > above:
                 prices = dearer
         return prices.cost(usage)
+
+    def hour_surcharge(self, tokens: int, total: int) -> Decimal | None:
+        """Dollars that writing so many tokens to a cache of an hour costs more than `cost` counts for them, in a
+        request with `total` tokens of input; None when a price is unknown."""
+        prices = self.prices
+        for above, dearer in self.tiers:
+            if total > above:
+                prices = dearer
+        if prices.cache_write_1h is None or prices.cache_write is None:
+            return None
+        return tokens * (prices.cache_write_1h - prices.cache_write) / MILLION
 
     def worst_cost(self, input_tokens: int, output_tokens: int) -> Decimal | None:
         """Dollars that one request with at most so many tokens can cost, each at the dearest price that may apply to
@@ -293,5 +308,4 @@ def _prices(table: Mapping[str, Any], where: str) -> Prices:
         if not isinstance(value, int | Decimal) or isinstance(value, bool) or not (0 <= value < MILLION):
             raise UsageError(f"{where}: the price {key} must be USD per million tokens, not {value!r}")
         prices[key] = Decimal(value)
-    prices.pop("cache_write_1h", None)  # only five-minute caches are written
     return Prices(**prices)

@@ -43,7 +43,7 @@ model that the plan leaves out."""
 
 class GoogleApi:
     """generateContent for one model. Keys, project and base URLs come from the SDK's own variables; `vertex` means
-    application default credentials."""
+    application default credentials; `lasting`: what comes before the conversation is cached for later runs too."""
 
     def __init__(
         self,
@@ -52,11 +52,13 @@ class GoogleApi:
         *,
         vertex: bool = False,
         caches: Caches | None = None,
+        lasting: bool = False,
     ) -> None:
         self._info = info
         self._thinking = thinking
         self._vertex = vertex
         self._caches = caches
+        self._lasting = lasting
         self._connection: Connection | None = None
 
     def open(self) -> None:
@@ -80,7 +82,11 @@ class GoogleApi:
         return {**request, "config": {**request["config"], "max_output_tokens": tokens}}
 
     def billed_besides(self, request: Mapping[str, Any]) -> tuple[int, Decimal]:
-        return self._caches.worst(self._info, request) if self._caches else (0, Decimal(0))
+        return (
+            self._caches.worst(self._info, request, lasting=self._lasting)
+            if self._caches
+            else (0, Decimal(0))
+        )
 
     async def answer(self, request: Mapping[str, Any], seen: Try) -> Answer:
         from google.genai.errors import APIError
@@ -88,7 +94,8 @@ class GoogleApi:
         assert self._connection is not None
         if self._caches is None:
             return await self._stream(request, seen)
-        async with self._caches.use(self._connection, self._info, request, seen) as cached:
+        caches, lasting = self._caches, self._lasting
+        async with caches.use(self._connection, self._info, request, seen, lasting=lasting) as cached:
             try:
                 return await self._stream(cached.request, seen)
             except APIError as error:

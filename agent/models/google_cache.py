@@ -10,6 +10,10 @@ model has the quirk "implicit-cache-only", there is none. Nor does a request use
 the prefix: whether what follows an explicit cache is still cached implicitly is not documented, so that may lose more
 than it saves. Tokens are estimated at four characters each. Processes that begin at the same moment may each make one.
 
+A prefix that holds a whole repository is `lasting`: its cache lives for LASTING_SECONDS, is extended while it is in
+use, and is left for later runs and tasks, which find it by its content. Its storage is counted in advance by who makes
+or extends it.
+
 What is billed: making a cache counts as `input` of the request that made it, and its storage goes into
 `Try.extra_usd` at the end of each request. Left out are the storage between the last request and the end of the cache
 (at most TTL_SECONDS after a crash), and that of caches that another process made, which counts it itself. And where
@@ -45,10 +49,12 @@ TTL_SECONDS = 600
 """What is left of a cache after a crash; extended at half of it while in use."""
 ENOUGH_SECONDS = 120
 """A cache of another process is used when it lives that long still, without our doing."""
+LASTING_SECONDS = 3600
+"""The same of a cache that is left for later runs."""
 REQUESTS = 15
 """Expected of one run: the published measurements of agent loops are over 15 turns."""
-HOURS = Decimal(REQUESTS * 60 + TTL_SECONDS) / 3600
-"""Of storage: a minute for each request, and the ttl of a cache that nobody deletes."""
+USED_SECONDS = REQUESTS * 60
+"""Of storage, while the cache is in use; its ttl comes on top, as if nobody deleted it."""
 SETUP_SECONDS = 60.0
 """For finding, making or extending a cache, and for deleting all of them; then it is done without."""
 MAKES = 2
@@ -62,7 +68,11 @@ def now() -> float:
     return time.monotonic()
 
 
-def pays(info: ModelInfo, tokens: int) -> bool:
+def ttl_of(lasting: bool) -> int:
+    return LASTING_SECONDS if lasting else TTL_SECONDS
+
+
+def pays(info: ModelInfo, tokens: int, *, lasting: bool = False) -> bool:
     """Whether a prefix of so many tokens is worth an explicit cache."""
     storage, once = info.prices.cache_storage, info.cost(Usage(input=tokens))
     read = info.cost(Usage(cache_read=tokens))
@@ -70,7 +80,8 @@ def pays(info: ModelInfo, tokens: int) -> bool:
         return False
     if storage is None or once is None or read is None:
         return False
-    return once + REQUESTS * read + tokens * storage * HOURS / MILLION < REQUESTS * once
+    hours = Decimal(USED_SECONDS + ttl_of(lasting)) / 3600
+    return once + REQUESTS * read + tokens * storage * hours / MILLION < REQUESTS * once
 
 
 @dataclass(slots=True)
@@ -82,12 +93,14 @@ class _Cache:
     counted: float
     """Up to when its storage was counted."""
     ours: bool
+    """Whether its storage is counted from request to request, and it is deleted at the end."""
 
 
 @dataclass(slots=True)
 class _Prefix:
     """One model, system prompt and tools, and what came of caching it."""
 
+    lasting: bool = False
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     cache: _Cache | None = None
     off: bool = False
@@ -126,18 +139,24 @@ class Caches:
 
     @asynccontextmanager
     async def use(
-        self, connection: Connection, info: ModelInfo, request: Mapping[str, Any], seen: Try
+        self,
+        connection: Connection,
+        info: ModelInfo,
+        request: Mapping[str, Any],
+        seen: Try,
+        *,
+        lasting: bool = False,
     ) -> AsyncIterator[Cached]:
         """The request with its cache if that pays, and counts the cache's storage at the end."""
         held = {key: request["config"][key] for key in _CACHED if key in request["config"]}
         tokens = len(json.dumps(held, ensure_ascii=False)) // 4
         rest = len(json.dumps(request["contents"], ensure_ascii=False)) // 4
-        if rest > tokens or not pays(info, tokens):
+        if rest > tokens or not pays(info, tokens, lasting=lasting):
             yield Cached(request)
             return
         digest = hashlib.sha256(json.dumps([info.name, held], sort_keys=True).encode()).hexdigest()
         key = (connection.vertex, f"assay-{digest}")
-        prefix = self._prefixes.setdefault(key, _Prefix())
+        prefix = self._prefixes.setdefault(key, _Prefix(lasting))
         async with prefix.lock:
             await self._ready(connection, info, key, held, tokens, seen)
         cache = prefix.cache
@@ -147,15 +166,17 @@ class Caches:
             if cache is not None and cache.ours:
                 _count_storage(cache, info, seen)
 
-    def worst(self, info: ModelInfo, request: Mapping[str, Any]) -> tuple[int, Decimal]:
+    def worst(
+        self, info: ModelInfo, request: Mapping[str, Any], *, lasting: bool = False
+    ) -> tuple[int, Decimal]:
         """What a request's cache may be billed at most: the tokens of making it, and dollars for its storage since
         the request before, which is at most a ttl ago, and during this one."""
         held = {key: request["config"][key] for key in _CACHED if key in request["config"]}
         text = json.dumps(held, ensure_ascii=False)
-        if not pays(info, len(text) // 4):
+        if not pays(info, len(text) // 4, lasting=lasting):
             return 0, Decimal(0)
         tokens = len(text.encode())
-        return tokens, tokens * (info.prices.cache_storage or 0) * Decimal(2 * TTL_SECONDS) / 3600 / MILLION
+        return tokens, _storage(info, tokens, 2 * ttl_of(lasting))
 
     async def close(self) -> None:
         """Delete the caches that this object made. What fails ends by its ttl."""
@@ -187,10 +208,13 @@ class Caches:
         """See to it that the prefix has a cache with time left, or none."""
         prefix = self._prefixes[key]
         caches = connection.client.aio.caches
-        if prefix.cache is not None and prefix.cache.until - now() < TTL_SECONDS / 2:
+        ttl = ttl_of(prefix.lasting)
+        if prefix.cache is not None and prefix.cache.until - now() < ttl / 2:
             began = now()
-            if await _tried(caches.update(name=prefix.cache.name, config={"ttl": f"{TTL_SECONDS}s"})):
-                prefix.cache.until = began + TTL_SECONDS
+            if await _tried(caches.update(name=prefix.cache.name, config={"ttl": f"{ttl}s"})):
+                if prefix.lasting:
+                    seen.extra_usd += _storage(info, prefix.cache.tokens, began + ttl - prefix.cache.until)
+                prefix.cache.until = began + ttl
             elif prefix.cache.until <= now():
                 prefix.cache = None
         if prefix.cache is not None or prefix.off:
@@ -216,7 +240,9 @@ class Caches:
         self._made[key] += 1
         if self._made[key] > MAKES:
             return None
-        config: Any = {"display_name": key[1], "ttl": f"{TTL_SECONDS}s", **held}
+        lasting = self._prefixes[key].lasting
+        ttl = ttl_of(lasting)
+        config: Any = {"display_name": key[1], "ttl": f"{ttl}s", **held}
         began = now()
         made = await connection.client.aio.caches.create(model=info.name, config=config)
         if not made.name:
@@ -224,8 +250,11 @@ class Caches:
         size = (made.usage_metadata and made.usage_metadata.total_token_count) or tokens
         seen.usage += Usage(input=size)
         seen.besides += size
-        self._ours[made.name] = key[0]
-        return _Cache(made.name, size, began + TTL_SECONDS, began, ours=True)
+        if lasting:
+            seen.extra_usd += _storage(info, size, ttl)
+        else:
+            self._ours[made.name] = key[0]
+        return _Cache(made.name, size, began + ttl, began, ours=not lasting)
 
 
 async def _find(connection: Connection, display_name: str, tokens: int) -> _Cache | None:
@@ -253,6 +282,11 @@ async def _tried(call: Awaitable[object]) -> bool:
 
 def _count_storage(cache: _Cache, info: ModelInfo, seen: Try) -> None:
     upto = min(now(), cache.until)
-    seconds = Decimal(str(max(0.0, upto - cache.counted)))
+    seconds = max(0.0, upto - cache.counted)
     cache.counted = max(cache.counted, upto)
-    seen.extra_usd += cache.tokens * (info.prices.cache_storage or 0) * seconds / 3600 / MILLION
+    seen.extra_usd += _storage(info, cache.tokens, seconds)
+
+
+def _storage(info: ModelInfo, tokens: int, seconds: float) -> Decimal:
+    """Dollars for keeping so many tokens for so long."""
+    return tokens * (info.prices.cache_storage or 0) * Decimal(str(seconds)) / 3600 / MILLION

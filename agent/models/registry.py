@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from agent.config import home
 from agent.errors import UsageError
-from agent.models.catalogue import LEVELS, UNKNOWN_THINKING, Catalogue, ModelInfo, standard
+from agent.models.catalogue import ANY_TIER, LEVELS, UNKNOWN_THINKING, Catalogue, ModelInfo, standard
 
 if TYPE_CHECKING:
     from agent.budget import Budget, Limit
@@ -27,8 +27,6 @@ DEFAULTS = (
     ("openai", "openai/gpt-6-sol"),
 )
 """The model of a user who named none, by the first of these providers whose key is set."""
-_ANY_TIER = 10**9
-"""Tokens of input, beyond the bound of every price tier."""
 KEYS: Mapping[str, tuple[str, ...]] = {
     "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"),
     "google": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
@@ -95,7 +93,7 @@ def catalogue() -> Catalogue:
 def model_info(spec: ModelSpec) -> ModelInfo:
     """What is known of a provider's model. A cloud's own spelling of a name (`claude-haiku-4-5@20251001`,
     `us.anthropic.claude-haiku-4-5-v1:0`) is known by the name in it, and asked for as it was given."""
-    provider, name = _known_as(spec)
+    provider, name = known_as(spec)
     info = catalogue().find(provider, name)
     if provider == "anthropic" and spec.provider != "anthropic":
         return replace(info, name=spec.name)
@@ -105,7 +103,7 @@ def model_info(spec: ModelSpec) -> ModelInfo:
     return info
 
 
-def _known_as(spec: ModelSpec) -> tuple[str, str]:
+def known_as(spec: ModelSpec) -> tuple[str, str]:
     """A model's provider and name as the catalogue has them."""
     name = spec.name
     if spec.provider == "vertex":
@@ -155,7 +153,7 @@ def check_prices(spec: str, limits: Mapping[str, Limit]) -> None:
     parsed = parse_spec(spec)
     info = model_info(parsed)
     endless = info.max_output is None and info.api in ("responses", "chat")  # the others always get a limit
-    worst, no_answer = (info.worst_cost(_ANY_TIER, output) for output in (1, 0))
+    worst, no_answer = (info.worst_cost(ANY_TIER, output) for output in (1, 0))
     for name, limit in limits.items():
         if limit.usd is not None and worst is None:
             more = ", cache_write = …" if info.api == "anthropic" else ""
@@ -164,7 +162,7 @@ def check_prices(spec: str, limits: Mapping[str, Limit]) -> None:
             missing, mend = "longest answer", "max_output = …` (tokens)"
         else:
             continue
-        key = "/".join(_known_as(parsed))
+        key = "/".join(known_as(parsed))
         raise UsageError(
             f'{name} can\'t be kept: the {missing} of {spec} is not known; write `models."{key}".{mend} into '
             f"{home() / 'models.toml'}, or run without it"
@@ -188,13 +186,15 @@ def open_model(
     on_failed_try: Callable[[FailedTry], None] | None = None,
     caches: Caches | None = None,
     budget: Budget | None = None,
+    lasting: bool = False,
 ) -> Model:
     """A new model object for one attempt.
 
     `seconds` and `seed` bound and fix the search of `local/repair`; `attempt` (from 1) chooses the part of a
     script; `on_failed_try` hears of each fault of a provider; `caches` are Gemini's explicit ones, shared by the
-    attempts of a run; each request to a provider is reserved in `budget` before it is sent. Raises UsageError when
-    the spec, the key or the script is at fault.
+    attempts of a run; each request to a provider is reserved in `budget` before it is sent; `lasting`
+    says that what comes before the conversation should stay in the provider's cache for later runs. Raises UsageError
+    when the spec, the key or the script is at fault.
     """
     parsed = parse_spec(spec)
     if parsed.provider == "scripted":
@@ -209,20 +209,22 @@ def open_model(
 
     info = model_info(parsed)
     thinking = info.thinking_for(parsed.thinking)
-    api = _api(parsed.provider, info, thinking, caches)
+    api = _api(parsed.provider, info, thinking, caches, lasting=lasting)
     return ProviderModel(spec, info, api, on_failed_try, budget)
 
 
-def _api(provider: str, info: ModelInfo, thinking: str | int | None, caches: Caches | None) -> Api:
+def _api(
+    provider: str, info: ModelInfo, thinking: str | int | None, caches: Caches | None, *, lasting: bool
+) -> Api:
     if info.api == "anthropic":
         from agent.models.anthropic import AnthropicApi
 
         if provider == "vertex":
-            return AnthropicApi(info, thinking, "vertex")
+            return AnthropicApi(info, thinking, "vertex", lasting=lasting)
         if provider == "bedrock":
-            return AnthropicApi(info, thinking, "bedrock")
+            return AnthropicApi(info, thinking, "bedrock", lasting=lasting)
         require_key("anthropic", os.environ)
-        return AnthropicApi(info, thinking)
+        return AnthropicApi(info, thinking, lasting=lasting)
     if info.api == "google":
         from agent.models.google import GoogleApi
 
@@ -231,7 +233,7 @@ def _api(provider: str, info: ModelInfo, thinking: str | int | None, caches: Cac
             "true",
         ):
             require_key("google", os.environ)
-        return GoogleApi(info, thinking, vertex=provider == "vertex", caches=caches)
+        return GoogleApi(info, thinking, vertex=provider == "vertex", caches=caches, lasting=lasting)
     from agent.models.openai import OpenAIApi
 
     if not _compatible_server(os.environ):

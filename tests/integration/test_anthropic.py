@@ -11,7 +11,7 @@ import pytest
 from agent.errors import ModelError, UsageError
 from agent.models import provider as provider_module
 from agent.models.provider import FailedTry
-from agent.models.registry import open_model
+from agent.models.registry import model_info, open_model, parse_spec
 from agent.types import Message, Reply, ToolResult, ToolSpec, Usage
 from tests.loopback.anthropic_server import KEY, Answer, AnthropicServer, Fault
 
@@ -72,6 +72,39 @@ def test_usage_counts_each_token_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with AnthropicServer([Answer("Hi.", usage={**counts, "output_tokens": 42})]) as server:
         reply = ask(server, monkeypatch)
     assert reply.usage == Usage(requests=1, input=11, output=42, cache_read=2000, cache_write=300)
+
+
+def test_a_lasting_prefix_is_cached_for_an_hour_and_priced_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The server refuses an hour that comes after five minutes.
+    spec, repository = "anthropic/claude-sonnet-5-5", "def f(x): return x\n" * 2000
+    replies: list[Reply] = []
+
+    async def run() -> None:
+        for _ in range(2):  # two attempts, or two runs
+            model = open_model(spec, lasting=True)
+            try:
+                replies.append(await model.reply(repository, ASK, TOOLS))
+            finally:
+                await model.close()
+        model = open_model(spec)
+        replies.append(await model.reply("Another prompt.", ASK, TOOLS))
+        await model.close()
+
+    with AnthropicServer([Answer("Hi."), Answer("Hi."), Answer("Hi.")]) as server:
+        for name, value in server.environ.items():
+            monkeypatch.setenv(name, value)
+        anyio.run(run)
+        first, _, plain = server.requests
+    assert first["system"][-1]["cache_control"] == {"type": "ephemeral", "ttl": "1h"}
+    assert first["messages"][-1]["content"][-1]["cache_control"] == {"type": "ephemeral"}
+    assert plain["system"][-1]["cache_control"] == {"type": "ephemeral"}
+    wrote, read, _ = replies
+    assert wrote.usage.cache_write > 9_000 and read.usage.cache_read > 9_000 > read.usage.cache_write
+    info = model_info(parse_spec(spec))
+    more = (wrote.cost_usd or 0) - (info.cost(wrote.usage) or 0)
+    hour = more / Decimal("1.50") * 1_000_000  # 4.00 for an hour, 2.50 for five minutes
+    assert 9_000 < hour < wrote.usage.cache_write  # all but the conversation
+    assert read.cost_usd == info.cost(read.usage)
 
 
 def test_thinking_comes_back_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:

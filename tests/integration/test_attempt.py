@@ -68,8 +68,15 @@ def work(
             toolbox = Toolbox(tasks, lambda: Client(server, mode=PROTOCOL))
             await toolbox.start()
             model, deadline = open_model(f"scripted/{script}"), anyio.current_time() + 60
+
+            async def read(path: str, limit: int) -> bytes:
+                data = (root / path.removeprefix("/workspace/")).read_bytes()
+                if len(data) > limit:
+                    raise ValueError(f"{path} is larger than {limit} bytes")
+                return data
+
             ending = await Attempt(
-                1, model, toolbox, log, base_of(FILES), "You mend bugs.", turns, deadline, info
+                1, model, toolbox, log, base_of(FILES), "You mend bugs.", turns, deadline, info, read
             ).work()
             toolbox.stop()
             return ending
@@ -89,6 +96,36 @@ def test_a_mended_call_runs_and_is_counted_as_mended(tmp_path: Path) -> None:
     assert "one" in first.text and not first.is_error and first.mended
     assert not any(other.mended for other in others)
     assert ending.how == "submitted" and ending.patch is not None and b"+two" in ending.patch
+
+
+def test_an_outline_shows_the_file_as_it_is_after_an_edit(tmp_path: Path) -> None:
+    def outline(path: str) -> dict[str, Any]:
+        return {"name": "outline", "arguments": {"path": path}}
+
+    text = "class Shop:\n    def buy(self):\n        pass\n"
+    write = {"name": "write_file", "arguments": {"path": "shop.py", "content": text}}
+    lines = [
+        {
+            "tool_calls": [
+                outline("shop.py"),
+                RUN,
+                STATE,
+                write,
+                outline("shop.py"),
+                outline("/workspace/shop.py"),
+            ]
+        },
+        {"tool_calls": [outline("a.txt"), {"name": "outline", "arguments": {"file": "shop.py"}}, GIVE_UP]},
+    ]
+    _, log = work(tmp_path, *lines)
+    missing, *told, other, wrong, _ = [
+        result for result in results(log) if result.name in ("outline", "submit")
+    ]
+    assert missing.is_error and "there is no file 'shop.py'" in missing.text
+    for one in told:
+        assert one.text.endswith("shop.py: 2 symbols in 3 lines\n1-3: class Shop\n  2-3: def buy(self)")
+    assert "no outline of a.txt" in other.text
+    assert wrong.is_error and "Usage: outline(path: string)" in wrong.text
 
 
 def test_a_call_beyond_mending_is_answered_and_the_work_goes_on(tmp_path: Path) -> None:

@@ -57,8 +57,10 @@ class Talk:
         self.caches = Caches()
         self.tries: list[FailedTry] = []
 
-    async def ask(self, system: str = REPOSITORY, spec: str = FLASH, said: str = "Mend it.") -> Reply:
-        model = open_model(spec, caches=self.caches, on_failed_try=self.tries.append)
+    async def ask(
+        self, system: str = REPOSITORY, spec: str = FLASH, said: str = "Mend it.", *, lasting: bool = False
+    ) -> Reply:
+        model = open_model(spec, caches=self.caches, on_failed_try=self.tries.append, lasting=lasting)
         try:
             return await model.reply(system, [Message("user", said)], TOOLS)
         finally:
@@ -125,6 +127,44 @@ def test_another_run_finds_it_again_and_leaves_it(
     names = [request["cachedContent"] for request in server.requests]
     assert names[1] == names[2] == names[3] != names[0]
     assert server.google.calls.count("POST") == server.google.calls.count("DELETE") == 2
+
+
+def test_a_lasting_one_serves_attempts_and_later_runs_and_is_paid_in_advance(
+    monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    replies: list[Reply] = []
+
+    async def use(talk: Talk) -> None:
+        replies.extend([await talk.ask(lasting=True), await talk.ask(lasting=True)])  # two attempts
+        await talk.caches.close()
+        assert len(server.google.caches) == 1
+        clock[0] += 1000
+        talk.caches = Caches()  # a later run
+        replies.append(await talk.ask(lasting=True))
+        clock[0] += 1000  # more than half of its life is over
+        for cache in server.google.caches.values():
+            cache["expireTime"] = (datetime.now(UTC) + timedelta(seconds=1600)).isoformat()
+        talk.caches = Caches()
+        replies.extend([await talk.ask(lasting=True), await talk.ask(lasting=True)])
+
+    with serving(5, monkeypatch) as server:
+        run(use)
+    assert len({request["cachedContent"] for request in server.requests}) == 1
+    assert server.google.calls.count("POST") == server.google.calls.count("PATCH") == 1
+    assert "DELETE" not in server.google.calls
+    info = model_info(parse_spec(FLASH))
+    more = [reply.cost_usd - (info.cost(reply.usage) or 0) for reply in replies if reply.cost_usd is not None]
+    hour = replies[1].usage.cache_read * (info.prices.cache_storage or 0) / 1_000_000
+    assert more[:4] == [hour, 0, 0, 0]
+    assert 0.99 * 2000 / 3600 < float(more[4] / hour) < 1.01 * 2000 / 3600  # who extends it pays for that
+
+
+def test_the_worst_case_of_a_lasting_one_is_never_below_what_it_came_to() -> None:
+    info = model_info(parse_spec(FLASH))
+    request = {"config": {"system_instruction": REPOSITORY}, "contents": []}
+    tokens, usd = Caches().worst(info, request, lasting=True)
+    assert usd >= tokens * (info.prices.cache_storage or 0) / 1_000_000  # an hour
+    assert usd > Caches().worst(info, request)[1]
 
 
 def test_one_that_soon_ends_is_not_relied_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +295,7 @@ def test_there_is_none_where_it_would_not_pay(
 def test_the_rule_counts_storage(monkeypatch: pytest.MonkeyPatch) -> None:
     info = model_info(parse_spec(FLASH))
     assert google_cache.pays(info, 10_000)
-    monkeypatch.setattr(google_cache, "HOURS", Decimal(100))
+    monkeypatch.setattr(google_cache, "USED_SECONDS", 360_000)
     assert not google_cache.pays(info, 10_000)
 
 

@@ -156,6 +156,11 @@ def _cache_controls(body: Mapping[str, Any]) -> Iterator[str]:
     for mark in marks:
         if mark.get("type") != "ephemeral" or mark.keys() - {"type", "ttl"}:
             yield f"cache_control: {mark}"
+        if mark.get("ttl", "5m") not in ("5m", "1h"):
+            yield f"cache_control.ttl: {mark['ttl']}"
+    lives = [mark.get("ttl", "5m") for mark in marks]
+    if lives != sorted(lives):
+        yield "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block"
 
 
 def _thinking(messages: Sequence[Mapping[str, Any]], issued: Sequence[Sequence[Block]]) -> Iterator[str]:
@@ -179,22 +184,26 @@ def _prefix(body: Mapping[str, Any]) -> Iterator[tuple[str, Block]]:
         yield from ((message["role"], block) for block in message["content"])
 
 
-def cached_usage(body: Mapping[str, Any], cache: set[str], least: int = 0) -> dict[str, int]:
+def cached_usage(body: Mapping[str, Any], cache: set[str], least: int = 0) -> dict[str, Any]:
     """Input tokens (a quarter of the characters) by the cache's rules; `cache` holds prefixes and is updated.
 
-    A breakpoint writes the prefix up to it. It reads the longest prefix written before that ends at most 20
-    blocks in front of it. Each model has its own, and what is shorter than `least` tokens is not cached.
+    A breakpoint writes the prefix up to it, for five minutes or an hour. It reads the longest prefix written before
+    that ends at most 20 blocks in front of it. Each model has its own, and what is shorter than `least` tokens is not
+    cached.
     """
     own = json.dumps(body["model"])
     prefixes: list[str] = [""]
     ends = [0]
     marks = []
+    hour = 0
     for where, block in _prefix(body):
         plain = {key: value for key, value in block.items() if key != "cache_control"}
         prefixes.append(prefixes[-1] + json.dumps([where, plain], sort_keys=True))
         ends.append(len(prefixes[-1]) // 4)
         if "cache_control" in block and ends[-1] >= least:
             marks.append(len(ends) - 1)
+            if block["cache_control"].get("ttl") == "1h":
+                hour = ends[-1]
     near = {place for mark in marks for place in range(max(1, mark - 20), mark + 1)}
     read = max((ends[place] for place in near if own + prefixes[place] in cache), default=0)
     written = ends[marks[-1]] if marks else 0
@@ -203,4 +212,8 @@ def cached_usage(body: Mapping[str, Any], cache: set[str], least: int = 0) -> di
         "input_tokens": ends[-1] - written,
         "cache_read_input_tokens": read,
         "cache_creation_input_tokens": written - read,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": written - max(read, hour),
+            "ephemeral_1h_input_tokens": max(0, hour - read),
+        },
     }

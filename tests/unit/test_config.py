@@ -12,6 +12,7 @@ from agent.errors import UsageError
 def test_a_file_changes_what_it_names_and_nothing_else():
     settings = from_toml('[sandbox]\nmemory = "2g"\nsetup = ["make"]\n[budget]\nturns = 7\n', "agent.toml")
     assert settings == Settings(memory_mb=2048, setup=("make",), turns=7)
+    assert from_toml('[models]\ncontext = "repo"\n', "agent.toml").context == "repo"
 
 
 def test_pyproject_has_the_same_keys_and_a_broken_one_is_not_ours_to_judge():
@@ -28,6 +29,7 @@ def test_pyproject_has_the_same_keys_and_a_broken_one_is_not_ours_to_judge():
     ("text", "says"),
     [
         ("[budget]\nturnz = 3\n", "did you mean turns"),
+        ('[models]\ncontext = "all"\n', "context must be map or repo, not 'all'"),
         ("[budgets]\nturns = 3\n", "did you mean budget"),
         ("[budget]\nusd = 0\n", "usd must be dollars above 0"),
         ("[budget]\nusd = nan\n", "usd must be dollars above 0"),

@@ -166,3 +166,9 @@ def test_failures_that_are_the_same_again_are_pointed_out():
 def test_a_forged_patch_is_for_the_gate_to_refuse(hunk):
     patch = f"diff --git a/x b/x\n--- a/x\n+++ b/x\n{hunk}\n+1\n".encode()
     assert changed_places(patch) == ["x (binary, mode or deletion)"]
+
+
+def test_the_map_comes_after_the_issue_and_before_what_was_rejected():
+    told = brief(task(), "python -m pytest", BASELINE, attempts=3, repository_map="a.py\n  1: def $issue()\n")
+    assert "<map>\na.py\n  1: def $issue()\n</map>" in told
+    assert "<map>" not in brief(task(), "python -m pytest", BASELINE, attempts=3)
