@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from agent.gate import Baseline, Runner, Shelf
     from agent.git import Repository
     from agent.models.provider import FailedTry
-    from sandboxes.docker import Docker
+    from sandboxes.driver import Driver
     from sandboxes.types import Environment
 
 TOOLS = Path(__file__).parent.parent / "tools"
@@ -61,7 +61,7 @@ class Publish:
 class Start:
     """What every attempt and every judgement of a run starts from."""
 
-    docker: Docker
+    driver: Driver
     environment: Environment
     gate: Runner
     baseline: Baseline
@@ -177,10 +177,10 @@ class Run:
 
         self.log.append(events.PhaseStarted("setup"))
         started = time.monotonic()
-        docker = await Docker.connect()
+        driver: Driver = await Docker.connect()
         tree = self.repository.tree_of(self.task.base)
         await anyio.to_thread.run_sync(self.repository.write_tar, tree, tar)
-        environment = await docker.environment(
+        environment = await driver.environment(
             tar, image=self.settings.image, setup=self.settings.setup, tools_dir=TOOLS, log=self._note
         )
         seconds = time.monotonic() - started
@@ -190,7 +190,7 @@ class Run:
         self.log.append(events.PhaseStarted("baseline", self.settings.test))
         started = time.monotonic()
         gate = Runner(
-            docker,
+            driver,
             self.repository,
             environment,
             self.settings.test,
@@ -207,7 +207,7 @@ class Run:
         failing = sorted(t for t, o in baseline.outcomes.items() if o in ("failed", "error"))
         counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         self.log.append(events.BaselineTaken(counts, failing, time.monotonic() - started))
-        return Start(docker, environment, gate, baseline, tar, base_of(self.repository, tree))
+        return Start(driver, environment, gate, baseline, tar, base_of(self.repository, tree))
 
     async def _again(self, start: Start) -> None:
         """The suite on the base once more, while the model works: what ends otherwise now is flaky."""
@@ -248,7 +248,7 @@ class Run:
         suspects = await self._suspects(start, tests) if rejections else ""
         started = time.monotonic()
         try:
-            async with start.docker.sandbox(
+            async with start.driver.sandbox(
                 start.environment, run_id=self.run_id, limits=sandbox_limits(self.settings, left)
             ) as sandbox:
                 await sandbox.put_tree(start.tar)

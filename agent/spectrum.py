@@ -26,7 +26,7 @@ from agent.text import printable
 if TYPE_CHECKING:
     from agent.gate import Runner
     from agent.git import Entry, Repository
-    from sandboxes.docker import Sandbox
+    from sandboxes.driver import Sandbox
 
 SECONDS = 60.0
 """For the tests under observation; collecting them comes on top, up to STARTUP."""
@@ -175,7 +175,7 @@ async def _observe(
         _write_tar(files, scripts)
         async with (
             runner.lane("observing which lines the failing tests run"),
-            runner.docker.sandbox(runner.environment, run_id=runner.run_id, limits=runner.limits) as sandbox,
+            runner.driver.sandbox(runner.environment, run_id=runner.run_id, limits=runner.limits) as sandbox,
         ):
             await sandbox.put_tree(tar)
             await sandbox.put_tree(scripts, FOLDER)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
     from mcp import Client
 
-    from sandboxes.docker import Sandbox, Stream
+    from sandboxes.commands import Stream
+    from sandboxes.driver import Sandbox
 
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes of one line from the server. Its tools bound their output far below; only a forged server sends more."""

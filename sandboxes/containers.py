@@ -19,8 +19,6 @@ AGENT = "1000:1000"
 KEEPER = "65534:65534"
 """Who PID 1 runs as: another user than the commands', so that their `kill -9 -1` spares it."""
 HOME_MB = 256
-TOOLBOX = "/opt/toolbox"
-TOOLS = "/opt/toolbox/lib/agent-tools"
 
 
 def new_name() -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from sandboxes.detect import Plan
-from sandboxes.docker import Sandbox
+from sandboxes.driver import Sandbox
 from sandboxes.errors import SetupFailed
 
 PIP = "/opt/env/bin/python -m pip --disable-pip-version-check --no-input --no-color --no-cache-dir"

@@ -21,8 +21,9 @@ import anyio
 import anyio.to_thread
 
 from sandboxes import inside, owner
-from sandboxes.containers import TOOLBOX, TOOLS, container, new_name
-from sandboxes.docker import BUSYBOX, PYTHON, Sandbox
+from sandboxes.commands import PYTHON, TOOLBOX, TOOLS
+from sandboxes.containers import container, new_name
+from sandboxes.docker import BUSYBOX, Sandbox
 from sandboxes.engine import Engine
 from sandboxes.errors import SandboxError
 from sandboxes.images import commit, find_image, tag_image

@@ -25,7 +25,7 @@ from agent.scratch import scratch
 from tools.suite import TestOutcome
 
 if TYPE_CHECKING:
-    from sandboxes.docker import Docker
+    from sandboxes.driver import Driver
     from sandboxes.types import Environment, Limits
 
 SECONDS = 60.0
@@ -106,7 +106,7 @@ class _Unhooked(ast.NodeTransformer):
 
 
 async def failures(
-    docker: Docker,
+    driver: Driver,
     repository: Repository,
     environment: Environment,
     tree: str,
@@ -122,7 +122,7 @@ async def failures(
     with scratch() as host:
         tar = Path(host) / "tree.tar"
         await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
-        async with docker.sandbox(environment, run_id=run_id, limits=limits) as sandbox:
+        async with driver.sandbox(environment, run_id=run_id, limits=limits) as sandbox:
             # In another folder than the one that tests run in, from yet another one, with a home of its own.
             await sandbox.put_tree(tar, job.root)
             modules = [

@@ -57,7 +57,7 @@ async def _all(runner: Runner, what: str, tree: str, commands: Sequence[str]) ->
         await anyio.to_thread.run_sync(runner.repository.write_tar, tree, tar)
         async with (
             runner.lane(f"running {len(commands)} extra checks on {what}"),
-            runner.docker.sandbox(runner.environment, run_id=runner.run_id, limits=runner.limits) as sandbox,
+            runner.driver.sandbox(runner.environment, run_id=runner.run_id, limits=runner.limits) as sandbox,
         ):
             await sandbox.put_tree(tar)
             return [await sandbox.run(command, timeout=runner.timeout) for command in commands]

@@ -17,12 +17,11 @@ from agent.gate.effects import Effects, look
 from agent.git import Repository
 from agent.lanes import Started, side_by_side
 from agent.scratch import scratch
-from sandboxes.containers import KEEPER
 from tools.runners import SCRIPT, SELECTS
 from tools.suite import EXIT_CODE, NotASuite, TestOutcome, parse_junit, runner_of, suite_command
 
 if TYPE_CHECKING:
-    from sandboxes.docker import Docker, Sandbox
+    from sandboxes.driver import Driver, Sandbox
     from sandboxes.types import Environment, Limits
 
 MAX_REPORT = 64 * 1024 * 1024
@@ -128,7 +127,7 @@ def prefix_of(tested: Iterable[str], files: Iterable[str]) -> str:
 
 
 async def run_suite(
-    docker: Docker,
+    driver: Driver,
     repository: Repository,
     environment: Environment,
     tree: str,
@@ -156,7 +155,7 @@ async def run_suite(
         tar = Path(folder) / "tree.tar"
         async with (
             side_by_side() as tasks,
-            docker.sandbox(environment, run_id=run_id, limits=limits) as sandbox,
+            driver.sandbox(environment, run_id=run_id, limits=limits) as sandbox,
         ):
             await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
             laid = await sandbox.put_tree(tar)
@@ -183,7 +182,7 @@ async def _read(sandbox: Sandbox, report: str, left: Started[Effects | None] | N
     """The report. While it is looked for what the tests left, nothing of theirs, or in their name, may be started."""
     if left:
         try:
-            return await sandbox.read(report, MAX_REPORT, user=KEEPER)
+            return await sandbox.read(report, MAX_REPORT, keeper=True)
         except (FileNotFoundError, ValueError):
             await left.result()  # the tests may have kept it to themselves
     return await sandbox.read(report, MAX_REPORT)
