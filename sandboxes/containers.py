@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from typing import Any
 
 import anyio
 
-from sandboxes import owner
+from sandboxes import owner, seccomp
 from sandboxes.engine import Engine
 from sandboxes.errors import SandboxError
 from sandboxes.types import Limits
@@ -18,7 +19,7 @@ AGENT = "1000:1000"
 """Who every command in a sandbox runs as."""
 KEEPER = "65534:65534"
 """Who PID 1 runs as: another user than the commands', so that their `kill -9 -1` spares it."""
-HOME_MB = 256
+HOME_MB, SHM_MB = 256, 64
 
 
 def new_name() -> str:
@@ -28,14 +29,16 @@ def new_name() -> str:
 def agent_tmpfs(limits: Limits) -> dict[str, str]:
     """The writable places of a sandbox, in memory and bounded."""
 
-    def options(size_mb: int, mode: str) -> str:
-        return f"rw,exec,nosuid,nodev,size={size_mb}m,mode={mode},uid=1000,gid=1000"
+    def options(size_mb: int, mode: str, programs: str = "exec") -> str:
+        # a file for each 4 KiB: empty ones take memory too, of the kernel's, which not every engine counts
+        return f"rw,{programs},nosuid,nodev,size={size_mb}m,nr_inodes={size_mb << 8},mode={mode},uid=1000,gid=1000"
 
     return {
         "/workspace": options(limits.workspace_mb, "0755"),
         "/tmp": options(limits.tmp_mb, "1777"),  # noqa: S108
         "/home/agent": options(HOME_MB, "0755"),
         "/run": options(16, "0755"),
+        "/dev/shm": options(SHM_MB, "1777", "noexec"),  # noqa: S108
     }
 
 
@@ -66,6 +69,11 @@ async def container(
     """
     api = engine.api
     cpus = await affordable_cpus(engine, limits)
+    tmpfs, binds = dict(tmpfs or {}), dict(volumes or {})
+    declared = await _declared_volumes(engine, image, {*tmpfs, *binds})
+    # below a place that may be written, else the writing ends where the volume begins
+    inner = {path: place for path in declared for place in tmpfs if path.startswith(f"{place}/")}
+    tmpfs |= {path: tmpfs[place] for path, place in inner.items()}
     config = api.create_host_config(
         auto_remove=True,
         init=True,
@@ -73,14 +81,15 @@ async def container(
         read_only=read_only,
         cap_drop=["ALL"],
         cap_add=list(capabilities),
-        security_opt=["no-new-privileges:true"],
+        security_opt=["no-new-privileges:true", f"seccomp={seccomp.profile()}"],
         mem_limit=limits.memory_mb << 20,
         memswap_limit=limits.memory_mb << 20,
         pids_limit=limits.pids,
         nano_cpus=int(cpus * 1e9),
-        shm_size=64 << 20,
-        tmpfs=dict(tmpfs or {}),
-        binds={volume: {"bind": path, "mode": mode} for volume, (path, mode) in (volumes or {}).items()},
+        shm_size=SHM_MB << 20,
+        tmpfs=tmpfs,
+        binds={volume: {"bind": path, "mode": mode} for volume, (path, mode) in binds.items()},
+        mounts=[_read_only_volume(path) for path in declared if path not in inner],
         ulimits=_ulimits(limits),
         log_config=_log_none(),
     )
@@ -118,6 +127,25 @@ async def container(
 async def affordable_cpus(engine: Engine, limits: Limits) -> float:
     """The limit's CPUs, or all of the engine's where those are fewer: asking for more than it has is an error to it."""
     return min(limits.cpus, await engine.cpus() or limits.cpus)
+
+
+async def _declared_volumes(engine: Engine, image: str, ours: set[str]) -> list[str]:
+    """Where the image asks for volumes, which the engine would make on its disk, writable and without bounds."""
+    from docker.errors import ImageNotFound
+
+    try:
+        found = await engine.call(engine.api.inspect_image, image)
+    except ImageNotFound as error:
+        raise SandboxError(f"the image {image} is gone: {error.explanation or error}") from error
+    paths = {posixpath.normpath(f"/{path}") for path in (found.get("Config") or {}).get("Volumes") or {}}
+    return sorted(paths - ours)
+
+
+def _read_only_volume(path: str) -> Any:
+    """A volume with what the image has there, not to be written to; removed with its container."""
+    from docker.types import Mount
+
+    return Mount(target=path, source=None, type="volume", read_only=True)
 
 
 class _NameTaken(Exception):

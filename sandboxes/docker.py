@@ -197,7 +197,10 @@ class _Exec:
                         while (await killer.receive())[1]:
                             pass
                         killed = await killer.exit_code() == 0
-                    if killed and not await self.running():
+                    # the engine tells of its end when its output is through
+                    while killed and await self.running():
+                        await anyio.sleep(0.05)
+                    if killed:
                         return
             except SandboxDied:
                 return

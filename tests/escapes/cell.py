@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -154,23 +154,29 @@ def host(folder: Path) -> Iterator[Outside]:
     connected: list[str] = []
     abstract = f"\0escape-canary-{os.getpid()}"
     tcp = socket.create_server(("0.0.0.0", 0))
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(("0.0.0.0", tcp.getsockname()[1]))
     unix = socket.socket(socket.AF_UNIX)
     unix.bind(abstract)
     unix.listen()
     for server in (tcp, unix):
         threading.Thread(target=_accept, args=(server, connected), daemon=True).start()
+    threading.Thread(target=_receive, args=(udp, connected), daemon=True).start()
     os.environ["ESCAPE_API_KEY"] = SECRET
     try:
         outside = Outside(folder, repository, base, tcp.getsockname()[1], abstract[1:], connected)
         with socket.create_connection(("127.0.0.1", outside.port)):
             pass  # it can be reached from here, so not reaching it means something
-        while not connected:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"x", ("127.0.0.1", outside.port))
+        while len(connected) < 2:
             time.sleep(0.01)
         connected.clear()
-        yield replace(outside)
+        yield outside
     finally:
         del os.environ["ESCAPE_API_KEY"]
         tcp.close()
+        udp.close()
         unix.close()
 
 
@@ -180,6 +186,12 @@ def _accept(server: socket.socket, connected: list[str]) -> None:
             connection, peer = server.accept()
             connected.append(str(peer or "abstract socket"))
             connection.close()
+
+
+def _receive(server: socket.socket, connected: list[str]) -> None:
+    with suppress(OSError):
+        while True:
+            connected.append(f"a datagram of {server.recvfrom(100)[1]}")
 
 
 def _repository(folder: Path) -> tuple[Path, str]:

@@ -78,14 +78,19 @@ refused(
     "proc and sys",
     "the memory and the messages of the kernel",
     """
-    attempt("kcore", read, "/proc/kcore") if os.path.getsize("/proc/kcore") else print("kcore: EACCES")
+    def contents(path):
+        data = read(path)
+        if not data:
+            raise OSError(errno.EACCES, "masked: there is nothing in it")
+        return data
+    attempt("kcore", contents, "/proc/kcore")
     attempt("kmsg", read, "/proc/kmsg")
     syscall("syslog", 3, (ctypes.c_char * 4096)(), 4096)
     syscall("syslog", 2, (ctypes.c_char * 4096)(), 4096)
     attempt("config", read, "/dev/kmsg")
     attempt("pagemap", read, "/proc/1/pagemap")
-    attempt("keys", lambda: read("/proc/keys") or (_ for _ in ()).throw(OSError(13, "empty")))
-    attempt("timers", lambda: read("/proc/timer_list") or (_ for _ in ()).throw(OSError(13, "empty")))
+    attempt("keys", contents, "/proc/keys")
+    attempt("timers", contents, "/proc/timer_list")
     """,
     "kcore", "kmsg", "syslog", "config", "pagemap", "keys", "timers",
     also="ENOENT",

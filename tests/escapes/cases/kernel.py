@@ -216,7 +216,7 @@ async def _(cell, seen):
     done
     echo | su -c 'id -u' root 2>&1 | tail -1
     printf 'id -u\\n' | newgrp root 2>&1 | tail -1
-    cp /opt/toolbox/bin/busybox /tmp/suid && chmod 6755 /tmp/suid && /tmp/suid id
+    cp /opt/toolbox/bin/busybox /tmp/suid && chmod 6755 /tmp/suid && (exec -a busybox /tmp/suid id)
     sudo -n id -u 2>&1 | tail -1
     grep NoNewPrivs /proc/self/status
     """,

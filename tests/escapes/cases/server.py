@@ -29,7 +29,8 @@ async def _(cell, seen):
 )
 async def _(cell, seen):
     assert seen.is_error, seen
-    await cell.usable()
+    with suppress(SandboxDied):  # then the attempt has ended, not the run
+        await cell.usable()
 
 
 @escape(
