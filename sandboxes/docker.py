@@ -197,10 +197,8 @@ class _Exec:
                         while (await killer.receive())[1]:
                             pass
                         killed = await killer.exit_code() == 0
-                    # the engine tells of its end when its output is through
-                    while killed and await self.running():
-                        await anyio.sleep(0.05)
                     if killed:
+                        await self.exit_code()  # which the engine tells when all output is through
                         return
             except SandboxDied:
                 return

@@ -14,7 +14,6 @@ from types import TracebackType
 import anyio
 from _pytest.outcomes import OutcomeException
 
-from sandboxes.errors import SandboxError
 from tests.escapes.cases import CASES
 from tests.escapes.cell import Driver, Outside, attempted, host
 from tests.escapes.corpus import Case

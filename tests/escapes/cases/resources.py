@@ -365,5 +365,6 @@ async def _(cell, seen):
 @escape("output", "a flood while nobody reads it", "setsid yes & disown; sleep 0.1; echo gone")
 async def _(cell, seen):
     await anyio.sleep(1)
-    await cell.usable()
+    assert "def answer" in (await cell.tool("read_file", path="app.py")).text
     await cell.shell("pkill -x yes; kill -9 $(grep -lx yes /proc/[0-9]*/comm | cut -d/ -f3)")
+    await cell.usable()

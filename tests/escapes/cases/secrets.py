@@ -37,8 +37,8 @@ async def _(cell, seen):
     # in pieces, so that the command itself does not count
     f"""
     a={FUTURE_TEXT[:10]}; b={FUTURE_TEXT[10:]}; c={SECRET[:8]}; d={SECRET[8:]}; e={BASE_TEXT[:10]}; f={BASE_TEXT[10:]}
-    /opt/toolbox/bin/rg --no-config -uuu -l -F -e "$a$b" -e "$c$d" -e "$e$f" / -g '!/proc' -g '!/sys' 2>/dev/null | sort
-    for p in /proc/[0-9]*; do for f in cmdline environ maps; do grep -lF -e "$c$d" $p/$f 2>/dev/null; done; done
+    places=$(ls -d /* | grep -vxE '/(proc|sys|usr)')  # /usr is the image's alone
+    /opt/toolbox/bin/rg --no-config -uuu -l -F -e "$a$b" -e "$c$d" -e "$e$f" $places 2>/dev/null | sort -u
     ls -d /root/.ssh ~/.ssh ~/.netrc ~/.docker ~/.config ~/.pip /etc/pip.conf /run/certificates.pem 2>/dev/null
     """,
     timeout=60,
