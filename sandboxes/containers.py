@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -74,6 +75,8 @@ async def container(
     # below a place that may be written, else the writing ends where the volume begins
     inner = {path: place for path in declared for place in tmpfs if path.startswith(f"{place}/")}
     tmpfs |= {path: tmpfs[place] for path, place in inner.items()}
+    for path in set(declared) - set(inner):
+        binds[await _image_volume(engine, image, path)] = (path, "ro")
     config = api.create_host_config(
         auto_remove=True,
         init=True,
@@ -89,7 +92,6 @@ async def container(
         shm_size=SHM_MB << 20,
         tmpfs=tmpfs,
         binds={volume: {"bind": path, "mode": mode} for volume, (path, mode) in binds.items()},
-        mounts=[_read_only_volume(path) for path in declared if path not in inner],
         ulimits=_ulimits(limits),
         log_config=_log_none(),
     )
@@ -141,11 +143,15 @@ async def _declared_volumes(engine: Engine, image: str, ours: set[str]) -> list[
     return sorted(paths - ours)
 
 
-def _read_only_volume(path: str) -> Any:
-    """A volume with what the image has there, not to be written to; removed with its container."""
-    from docker.types import Mount
+async def _image_volume(engine: Engine, image: str, path: str) -> str:
+    """A volume for what the image has there, which the engine fills when it is first mounted.
 
-    return Mount(target=path, source=None, type="volume", read_only=True)
+    All sandboxes of the image share it, since none may write to it: it costs no more than the image, and no run has
+    to clean it up.
+    """
+    name = "assay-data-" + hashlib.sha256(f"{image}:{path}".encode()).hexdigest()[:24]
+    await engine.call(engine.api.create_volume, name, labels={owner.CACHE: "data"})
+    return name
 
 
 class _NameTaken(Exception):

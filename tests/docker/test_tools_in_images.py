@@ -185,33 +185,32 @@ def test_every_tool_answers(tmp_path, image, request):
     assert "health-was-checked" not in special
 
 
-def test_an_images_volumes_go_with_the_sandbox(tmp_path, sources):
+def test_an_images_volumes_are_made_once_and_hold_what_the_image_has(tmp_path, sources):
     image = build("assay-test-image:volumes", "FROM {base}\nVOLUME /data /usr/share/doc\n".format(**sources))
-
-    def volumes():
-        return set(
-            subprocess.run(["docker", "volume", "ls", "-q"], capture_output=True, check=True).stdout.split()
-        )
 
     async def used():
         docker = await Docker.connect()
         tar = tar_of(tmp_path / "tree.tar", FILES)
         environment = await docker.environment(tar, image=image, tools_dir=TOOLS, log=print)
-        async with docker.sandbox(environment, run_id=RUN, limits=SMALL) as sandbox:
-            mounts = (await docker.engine.call(docker.engine.api.inspect_container, sandbox.id))["Mounts"]
-            mine = {
-                mount["Name"].encode()
-                for mount in mounts
-                if mount["Destination"] in ("/data", "/usr/share/doc")
-            }
-            assert len(mine) == 2
-            assert mine <= volumes()
-            listed = await sandbox.run("ls /usr/share/doc | wc -l", timeout=20)
-            assert int(listed.output) > 10  # what the image has there is there
-        return mine
+        found = []
+        for _ in range(2):
+            async with docker.sandbox(environment, run_id=RUN, limits=SMALL) as sandbox:
+                about = await docker.engine.call(docker.engine.api.inspect_container, sandbox.id)
+                found.append({m["Name"]: m["Destination"] for m in about["Mounts"] if m["Type"] == "volume"})
+                assert not any(mount["RW"] for mount in about["Mounts"]), about["Mounts"]
+                listed = await sandbox.run("ls /usr/share/doc | wc -l", timeout=20)
+                assert int(listed.output) > 10
+        return found
 
     try:
-        assert not anyio.run(used) & volumes()
+        first, second = anyio.run(used)
+        assert first == second
+        assert {"/data", "/usr/share/doc"} <= set(first.values())
+        labels = ["docker", "volume", "ls", "-q", "--filter", "label=assay.cache=data"]
+        kept = subprocess.run(labels, capture_output=True, check=True, text=True).stdout.split()
+        mine = {name for name, place in first.items() if place in ("/data", "/usr/share/doc")}
+        assert mine <= set(kept)
+        subprocess.run(["docker", "volume", "rm", *mine], capture_output=True, check=True)
     finally:
         subprocess.run(["docker", "rmi", "-f", image], capture_output=True, check=False)
 
