@@ -7,6 +7,7 @@ import posixpath
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -27,20 +28,36 @@ def new_name() -> str:
     return f"assay-{secrets.token_hex(6)}"
 
 
-def agent_tmpfs(limits: Limits) -> dict[str, str]:
-    """The writable places of a sandbox, in memory and bounded."""
+def inodes(size_mb: int) -> int:
+    """How many files a place of this size may hold: one for each 4 KiB. Empty ones take memory too, the kernel's own,
+    which not every engine counts."""
+    return size_mb << 8
+
+
+def agent_tmpfs(limits: Limits, *, workspace: bool = True) -> dict[str, str]:
+    """The writable places of a sandbox, in memory and bounded; without /workspace where that is a layer."""
 
     def options(size_mb: int, mode: str, programs: str = "exec") -> str:
-        # a file for each 4 KiB: empty ones take memory too, of the kernel's, which not every engine counts
-        return f"rw,{programs},nosuid,nodev,size={size_mb}m,nr_inodes={size_mb << 8},mode={mode},uid=1000,gid=1000"
+        bounds = f"size={size_mb}m,nr_inodes={inodes(size_mb)}"
+        return f"rw,{programs},nosuid,nodev,{bounds},mode={mode},uid=1000,gid=1000"
 
     return {
-        "/workspace": options(limits.workspace_mb, "0755"),
+        **({"/workspace": options(limits.workspace_mb, "0755")} if workspace else {}),
         "/tmp": options(limits.tmp_mb, "1777"),  # noqa: S108
         "/home/agent": options(HOME_MB, "0755"),
         "/run": options(16, "0755"),
         "/dev/shm": options(SHM_MB, "1777", "noexec"),  # noqa: S108
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a sandbox's container gets besides, to begin with a repository's tree."""
+
+    mounts: Sequence[Any] = ()
+    """The overlay of /workspace."""
+    volumes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """The tree, to be copied."""
 
 
 @asynccontextmanager
@@ -56,6 +73,7 @@ async def container(
     environment: Mapping[str, str] | None = None,
     tmpfs: Mapping[str, str] | None = None,
     volumes: Mapping[str, tuple[str, str]] | None = None,
+    mounts: Sequence[Any] = (),
     network: str = "none",
     read_only: bool = True,
     capabilities: Sequence[str] = (),
@@ -64,19 +82,19 @@ async def container(
     """A running container, yielded by its id and removed at the end, whatever happens.
 
     `command` is PID 1's child and bounds the container's life: when it ends, the engine removes the container.
-    `volumes` maps a volume's name to (path, "ro" or "rw"). `directories` is a tar unpacked into the root before
-    the start. An engine that has fewer CPUs than the limit gives what it has. Raises SandboxError when the engine
-    refuses; docker.errors.APIError 409 when the name is taken.
+    `volumes` maps a volume's name to (path, "ro" or "rw"); `mounts` are of anonymous_volume. `directories` is a tar
+    unpacked into the root before the start. An engine that has fewer CPUs than the limit gives what it has. Raises
+    SandboxError when the engine refuses; docker.errors.APIError 409 when the name is taken.
     """
     api = engine.api
     cpus = await affordable_cpus(engine, limits)
     tmpfs, binds = dict(tmpfs or {}), dict(volumes or {})
-    declared = await _declared_volumes(engine, image, {*tmpfs, *binds})
-    # below a place that may be written, else the writing ends where the volume begins
-    inner = {path: place for path in declared for place in tmpfs if path.startswith(f"{place}/")}
-    tmpfs |= {path: tmpfs[place] for path, place in inner.items()}
-    for path in set(declared) - set(inner):
-        binds[await _image_volume(engine, image, path)] = (path, "ro")
+    writable = {*tmpfs, *(mount["Target"] for mount in mounts)}
+    for path in await _declared_volumes(engine, image, {*writable, *(path for path, _ in binds.values())}):
+        if any(path.startswith(f"{place}/") for place in writable):  # else the writing would end there
+            tmpfs[path] = tmpfs["/tmp"]  # noqa: S108
+        else:
+            binds[await _image_volume(engine, image, path)] = (path, "ro")
     config = api.create_host_config(
         auto_remove=True,
         init=True,
@@ -92,6 +110,7 @@ async def container(
         shm_size=SHM_MB << 20,
         tmpfs=tmpfs,
         binds={volume: {"bind": path, "mode": mode} for volume, (path, mode) in binds.items()},
+        mounts=list(mounts),
         ulimits=_ulimits(limits),
         log_config=_log_none(),
     )
@@ -210,6 +229,14 @@ def _ulimits(limits: Limits) -> list[Any]:
         Ulimit(name="fsize", soft=largest, hard=largest),
         Ulimit(name="core", soft=0, hard=0),
     ]
+
+
+def anonymous_volume(target: str, kind: str, options: str) -> Any:
+    """A mount that the engine makes for one container, of a file system of this kind, and drops with it."""
+    from docker.types import DriverConfig, Mount
+
+    config = DriverConfig("local", {"type": kind, "device": kind, "o": options})
+    return Mount(target, None, type="volume", no_copy=True, driver_config=config)
 
 
 def _log_none() -> Any:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.git import Repository
 from agent.toolbox import Toolbox, open_toolbox
 from agent.types import ToolCall, ToolResult
 from sandboxes.types import Limits
@@ -104,7 +103,7 @@ class Driver:
 
     name: str
     sandbox: Callable[[Limits, str], AbstractAsyncContextManager[Any]]
-    """A fresh sandbox with these limits for a run of this id."""
+    """A fresh sandbox with these limits for a run of this id, with the base commit's tree in its workspace."""
     left: Callable[[str], Awaitable[list[str]]]
     """What is left outside of the sandboxes of a run: containers, processes, mounts."""
 
@@ -112,15 +111,12 @@ class Driver:
     async def cell(
         self, outside: Outside, *, limits: Limits = LIMITS, run_id: str = "escapes"
     ) -> AsyncIterator[Cell]:
-        """A sandbox as an attempt gets it: the tree of the base commit, and the tools."""
-        tar = outside.folder / "base.tar"
-        if not tar.exists():
-            with Repository(outside.repository) as repository:
-                repository.write_tar(repository.tree_of(outside.base), tar)
-        async with self.sandbox(limits, run_id) as sandbox:
-            await sandbox.put_tree(tar)
-            async with open_toolbox(sandbox, test_command="true") as toolbox:
-                yield Cell(sandbox, toolbox, outside, self)
+        """A sandbox as an attempt gets it, with the tree of the base commit, and the tools."""
+        async with (
+            self.sandbox(limits, run_id) as sandbox,
+            open_toolbox(sandbox, test_command="true") as toolbox,
+        ):
+            yield Cell(sandbox, toolbox, outside, self)
 
 
 async def attempted(case: Case, cell: Cell) -> None:

@@ -8,6 +8,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -15,7 +16,7 @@ import anyio
 from _pytest.outcomes import OutcomeException
 
 from tests.escapes.cases import CASES
-from tests.escapes.cell import Driver, Outside, attempted, host
+from tests.escapes.cell import Outside, attempted, host
 from tests.escapes.corpus import Case
 from tests.escapes.drivers import DRIVERS
 
@@ -23,19 +24,20 @@ from tests.escapes.drivers import DRIVERS
 class Cells:
     """Sandboxes for cases: one that many share, and a fresh one for each that spoils its own."""
 
-    def __init__(self, driver: Driver, outside: Outside) -> None:
-        self._driver = driver
+    def __init__(self, driver: str, outside: Outside) -> None:
+        self._name = driver
         self._outside = outside
 
     async def __aenter__(self) -> Cells:
-        self._opened = self._driver.cell(self._outside)
-        self._shared = await self._opened.__aenter__()
+        self._stack = AsyncExitStack()
+        self._driver = await self._stack.enter_async_context(DRIVERS[self._name](self._outside))
+        self._shared = await self._stack.enter_async_context(self._driver.cell(self._outside))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._opened.__aexit__(None, None, None)
+        await self._stack.aclose()
 
     async def attempted(self, case: Case) -> None:
         """Run a case. Raises AssertionError when its wall did not hold."""
@@ -52,8 +54,7 @@ async def main(name: str, word: str) -> int:
     cases = [case for case in CASES if word in str(case)]
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, host(Path(folder)) as outside:
-        driver = await DRIVERS[name](Path(folder))
-        async with Cells(driver, outside) as cells:
+        async with Cells(name, outside) as cells:
             for case in cases:
                 at = time.monotonic()
                 try:

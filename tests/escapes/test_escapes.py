@@ -16,8 +16,7 @@ def attempt(request, tmp_path_factory):
     """Runs a case in the sandbox that it needs."""
     folder = tmp_path_factory.mktemp("escapes")
     with host(folder) as outside, start_blocking_portal() as portal:
-        driver = portal.call(DRIVERS[request.param], folder)
-        with portal.wrap_async_context_manager(Cells(driver, outside)) as cells:
+        with portal.wrap_async_context_manager(Cells(request.param, outside)) as cells:
             yield lambda case: portal.call(cells.attempted, case)
 
 

@@ -170,4 +170,6 @@ async def _(cell, seen):
     ]
     kinds = {words[words.index("-") + 1] for words in writable}
     # no file system of a disk may be written to; of the kernel's own, /proc, whose knobs are tried elsewhere
-    assert kinds <= {"tmpfs", "proc", "devpts", "mqueue"}, writable
+    # but for the overlay of the workspace, which writes to a tmpfs
+    assert kinds <= {"tmpfs", "proc", "devpts", "mqueue", "overlay"}, writable
+    assert [w[4] for w in writable if w[w.index("-") + 1] == "overlay"] in ([], ["/workspace"]), writable
