@@ -36,18 +36,18 @@ def inodes(size_mb: int) -> int:
 
 def agent_tmpfs(limits: Limits, *, workspace: bool = True) -> dict[str, str]:
     """The writable places of a sandbox, in memory and bounded; without /workspace where that is a layer."""
-
-    def options(size_mb: int, mode: str, programs: str = "exec") -> str:
-        bounds = f"size={size_mb}m,nr_inodes={inodes(size_mb)}"
-        return f"rw,{programs},nosuid,nodev,{bounds},mode={mode},uid=1000,gid=1000"
-
     return {
-        **({"/workspace": options(limits.workspace_mb, "0755")} if workspace else {}),
-        "/tmp": options(limits.tmp_mb, "1777"),  # noqa: S108
-        "/home/agent": options(HOME_MB, "0755"),
-        "/run": options(16, "0755"),
-        "/dev/shm": options(SHM_MB, "1777", "noexec"),  # noqa: S108
+        **({"/workspace": _tmpfs(limits.workspace_mb, "0755")} if workspace else {}),
+        "/tmp": _tmpfs(limits.tmp_mb, "1777"),  # noqa: S108
+        "/home/agent": _tmpfs(HOME_MB, "0755"),
+        "/run": _tmpfs(16, "0755"),
+        "/dev/shm": _tmpfs(SHM_MB, "1777", "noexec"),  # noqa: S108
     }
+
+
+def _tmpfs(size_mb: int, mode: str, programs: str = "exec") -> str:
+    bounds = f"size={size_mb}m,nr_inodes={inodes(size_mb)}"
+    return f"rw,{programs},nosuid,nodev,{bounds},mode={mode},uid=1000,gid=1000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +90,13 @@ async def container(
     cpus = await affordable_cpus(engine, limits)
     tmpfs, binds = dict(tmpfs or {}), dict(volumes or {})
     writable = {*tmpfs, *(mount["Target"] for mount in mounts)}
-    for path in await _declared_volumes(engine, image, {*writable, *(path for path, _ in binds.values())}):
-        if any(path.startswith(f"{place}/") for place in writable):  # else the writing would end there
-            tmpfs[path] = tmpfs["/tmp"]  # noqa: S108
+    ours = {*writable, *(path for path, _ in binds.values())}
+    for path in await _declared_volumes(engine, image, ours):
+        # below a place that may be written the writing would end there, and above one of ours that could not be mounted
+        if any(f"{path}/".startswith(f"{place}/") for place in writable) or any(
+            place.startswith(f"{path}/") for place in ours
+        ):
+            tmpfs[path] = _tmpfs(limits.tmp_mb, "0755")
         else:
             binds[await _image_volume(engine, image, path)] = (path, "ro")
     config = api.create_host_config(
@@ -158,7 +162,9 @@ async def _declared_volumes(engine: Engine, image: str, ours: set[str]) -> list[
         found = await engine.call(engine.api.inspect_image, image)
     except ImageNotFound as error:
         raise SandboxError(f"the image {image} is gone: {error.explanation or error}") from error
-    paths = {posixpath.normpath(f"/{path}") for path in (found.get("Config") or {}).get("Volumes") or {}}
+    paths = {
+        "/" + posixpath.normpath(path).strip("/") for path in (found.get("Config") or {}).get("Volumes") or {}
+    }
     return sorted(paths - ours)
 
 

@@ -37,7 +37,8 @@ async def docker(outside: Outside) -> AsyncIterator[Driver]:
 
     with Repository(outside.repository) as repository:
         tree = repository.tree_of(outside.base)
-        async with engine.workspace(made, tree, partial(repository.write_tar, tree)) as environment:
+        write = partial(repository.write_tar, tree)
+        async with engine.workspace(made, tree, write, log=print) as environment:
 
             @asynccontextmanager
             async def sandbox(limits: Limits, run_id: str) -> AsyncIterator[Any]:

@@ -15,9 +15,12 @@ pytestmark = pytest.mark.docker
 def attempt(request, tmp_path_factory):
     """Runs a case in the sandbox that it needs."""
     folder = tmp_path_factory.mktemp("escapes")
-    with host(folder) as outside, start_blocking_portal() as portal:
-        with portal.wrap_async_context_manager(Cells(request.param, outside)) as cells:
-            yield lambda case: portal.call(cells.attempted, case)
+    with (
+        host(folder) as outside,
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(Cells(request.param, outside)) as cells,
+    ):
+        yield lambda case: portal.call(cells.attempted, case)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
