@@ -41,7 +41,7 @@ ENV HOME=/root TMPDIR=/evil SHELL=/bin/false LANG=xx_YY LC_ALL=C.ISO-8859-1 IFS=
 ENV ASSAY_EXEC=1 AGENT_TOOLS=evil
 """
 LINKS = """
-USER root
+USER 0
 RUN rm -rf /workspace /tmp /home/agent /opt/toolbox /etc/passwd /etc/group && mkdir -p /srv/code /srv/tmp /srv/tools
 RUN ln -s /srv/code /workspace && ln -s srv/tmp /tmp && ln -s /srv/tools /opt/toolbox
 """
@@ -118,7 +118,7 @@ async def session(tmp_path, image: str | None) -> dict[str, ToolResult]:
             await call("write", "write_file", path="new/b.py", content="B = 1\n")
             await call("tests", "run_tests")
             # Here the server is an ordinary user's, who may not write everywhere.
-            lock = "/opt/toolbox/bin/python3 -c 'import os; os.chmod(\"new\", 0o%s); print(os.getuid())'"
+            lock = "/opt/toolbox/bin/python3 -I -c 'import os; os.chmod(\"new\", 0o%s); print(os.getuid())'"
             await call("lock", "shell", command="cd /workspace; " + lock % 555)
             await call("locked", "undo")
             await call("unlock", "shell", command="cd /workspace; " + lock % 755)
@@ -129,7 +129,8 @@ async def session(tmp_path, image: str | None) -> dict[str, ToolResult]:
             await call("special", "shell", command=SPECIAL)
         # as the gate runs a suite
         done = await sandbox.run("echo by the gate; exit 5", timeout=30)
-        assert (done.exit_code, done.output) == (5, b"by the gate\n")
+        assert done.exit_code == 5
+        assert done.output.endswith(b"by the gate\n")  # after what the loader says of libraries that aren't there
         done = await sandbox.run("while :; do :; done", timeout=1)
         assert done.timed_out
         assert await sandbox.read("/workspace/src/a.py", 100) == b"def f(x):\n    return x + 2\n"
@@ -151,8 +152,7 @@ done
 def test_every_tool_answers(tmp_path, image, request):
     seen = anyio.run(session, tmp_path, image)
     name = request.node.callspec.params["image"]
-    where = "/srv/code" if name == "places that are links" else "/workspace"
-    assert f"kept in {where}/src\n" in seen["kept"].text
+    assert "kept in /workspace/src\n" in seen["kept"].text
     assert seen["kept"].data["exit_code"] == 3
     assert seen["slow"].data["timed_out"]
     assert "began" in seen["slow"].text
