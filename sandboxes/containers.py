@@ -160,8 +160,8 @@ async def _declared_volumes(engine: Engine, image: str, ours: set[str]) -> list[
 
     try:
         found = await engine.call(engine.api.inspect_image, image)
-    except ImageNotFound as error:
-        raise SandboxError(f"the image {image} is gone: {error.explanation or error}") from error
+    except ImageNotFound:
+        return []  # the engine will say so
     paths = {
         "/" + posixpath.normpath(path).strip("/") for path in (found.get("Config") or {}).get("Volumes") or {}
     }

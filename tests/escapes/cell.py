@@ -18,7 +18,7 @@ from sandboxes.types import Limits
 from tests.escapes.corpus import Case
 from tests.unit.test_git import git
 
-LIMITS = Limits(memory_mb=512, cpus=1, pids=64, workspace_mb=32, tmp_mb=16, lifetime_seconds=600)
+LIMITS = Limits(memory_mb=512, cpus=1, pids=64, workspace_mb=32, tmp_mb=16, lifetime_seconds=7200)
 WRITABLE = {"/workspace": 32, "/tmp": 16, "/home/agent": 256, "/run": 16, "/dev/shm": 64}
 """The places that may be written, and the MB that fit in them at most."""
 BASE_TEXT, FUTURE_TEXT = "text-of-the-base-commit-8c1f", "text-of-a-later-commit-d07e"
