@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 
-from sandboxes import owner, seccomp
+from sandboxes import docker_seccomp, owner
 from sandboxes.engine import Engine
 from sandboxes.errors import SandboxError
 from sandboxes.types import Limits
@@ -106,7 +106,7 @@ async def container(
         read_only=read_only,
         cap_drop=["ALL"],
         cap_add=list(capabilities),
-        security_opt=["no-new-privileges:true", f"seccomp={seccomp.profile()}"],
+        security_opt=["no-new-privileges:true", f"seccomp={docker_seccomp.profile()}"],
         mem_limit=limits.memory_mb << 20,
         memswap_limit=limits.memory_mb << 20,
         pids_limit=limits.pids,

@@ -312,10 +312,10 @@ async def _(cell, seen):
 
 @escape(
     "patch",
-    "one that unpacks to gigabytes",
+    "one that unpacks to far more than it has",
     python("""
     import base64, zlib
-    size = 1 << 30
+    size = 300 << 20
     z = zlib.compressobj(9)
     packed = b"".join(z.compress(bytes(1 << 20)) for _ in range(size >> 20)) + z.flush()
     alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
