@@ -9,7 +9,6 @@ mounts no overlays (rootless ones on old kernels), the tree is copied into the s
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from sandboxes.engine import Engine
 from sandboxes.errors import SandboxError
 from sandboxes.images import base_image_tag, find_image
 from sandboxes.locks import exclusively
+from sandboxes.scratch import scratch
 from sandboxes.types import Environment, Limits
 
 KEPT = 12
@@ -202,7 +202,7 @@ async def _make(
     if image is None:
         raise SandboxError("the base image was removed while a run used it: start the run again")
     await volumes.create_empty(engine, volume, "tree")
-    with tempfile.TemporaryDirectory(prefix="assay-tree-") as folder:
+    with scratch() as folder:
         tar = Path(folder) / "tree.tar"
         await anyio.to_thread.run_sync(write_tar, tar)
         async with container(

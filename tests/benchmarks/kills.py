@@ -109,7 +109,10 @@ def left(runs: list[Killed], folder: Path, images: set[str], before: dict[str, s
     count["mounts"] += mounted.count(str(folder))
     count["images"] += len(dangling() - images)
     count["processes"] += len(processes(folder))
-    count["temporary files"] += len(list((folder / "temporary").iterdir()))
+    # the folder of locks is for all runs and stays
+    count["temporary files"] += len(
+        [p for p in (folder / "temporary").iterdir() if p.name != f"assay-{os.getuid()}"]
+    )
     count["changes of the repository"] += state(folder / "repo") != before
     return count
 
