@@ -1,50 +1,5 @@
-"""Temporary folders that name their owner, so that those of a killed process can be told and removed."""
+"""Temporary folders of the agent's: see sandboxes.scratch."""
 
-from __future__ import annotations
+from sandboxes.scratch import scratch, stale
 
-import json
-import os
-import re
-import stat
-import tempfile
-from pathlib import Path
-
-from sandboxes import owner
-
-_PREFIX = "assay-scratch-"
-_NAME = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}")
-_MARKER = ".assay-owner"
-
-
-def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A temporary folder of this process; it goes when the context or the object ends.
-
-    One that cannot be removed then stops nobody: `stale` finds it later.
-    """
-    made = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
-    labels = owner.labels("")
-    (Path(made.name) / _MARKER).write_text(json.dumps([labels[owner.PID], labels[owner.BOOT]]))
-    return made
-
-
-def stale() -> list[Path]:
-    """Folders of this user that `scratch` made and whose owner is dead beyond doubt.
-
-    Left alone is whatever could be somebody else's: a folder without our marker, or one whose owner cannot be
-    seen from here (another boot, or another pid namespace that shares the temporary folder).
-    """
-    return [path for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*") if _is_stale(path)]
-
-
-def _is_stale(path: Path) -> bool:
-    try:
-        state = path.lstat()
-        if not _NAME.fullmatch(path.name) or not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():
-            return False
-        marker = path / _MARKER
-        if not stat.S_ISREG(marker.lstat().st_mode):
-            return False
-        pid, boot = json.loads(marker.read_bytes())
-        return owner.state(str(pid), str(boot)) == "dead"
-    except (OSError, ValueError, TypeError, RecursionError):
-        return False
+__all__ = ["scratch", "stale"]

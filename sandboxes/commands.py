@@ -142,10 +142,14 @@ class Commands(ABC):
                     tasks.cancel_scope.cancel()
                 code: int | None = await started.exit_code()
             if limit.cancelled_caught:
-                await started.kill()
-                with anyio.move_on_after(1):
-                    while (part := await started.receive())[1]:
-                        output.add(part[1])
+                drained = anyio.Event()
+                async with anyio.create_task_group() as tasks:
+                    # read on meanwhile: what floods its output has not ended before that is out
+                    tasks.start_soon(_drain, started, output, drained)
+                    await started.kill()
+                    with anyio.move_on_after(1):
+                        await drained.wait()
+                    tasks.cancel_scope.cancel()
                 code = None
         return Completed(code, output.value(), output.cut, limit.cancelled_caught, time.monotonic() - began)
 
@@ -216,6 +220,12 @@ class Commands(ABC):
         if code != 0:
             raise SandboxError(f"could not unpack into {into} in the sandbox: {error or f'exit code {code}'}")
         return int(clock)
+
+
+async def _drain(started: Execution, output: _Clipped, drained: anyio.Event) -> None:
+    while (part := await started.receive())[1]:
+        output.add(part[1])
+    drained.set()
 
 
 async def _stop_waiting(started: Execution, reading: anyio.CancelScope) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import posixpath
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,7 +12,7 @@ from typing import Any
 
 import anyio
 
-from sandboxes import owner
+from sandboxes import docker_seccomp, owner
 from sandboxes.engine import Engine
 from sandboxes.errors import SandboxError
 from sandboxes.types import Limits
@@ -19,25 +21,33 @@ AGENT = "1000:1000"
 """Who every command in a sandbox runs as."""
 KEEPER = "65534:65534"
 """Who PID 1 runs as: another user than the commands', so that their `kill -9 -1` spares it."""
-HOME_MB = 256
+HOME_MB, SHM_MB = 256, 64
 
 
 def new_name() -> str:
     return f"assay-{secrets.token_hex(6)}"
 
 
+def inodes(size_mb: int) -> int:
+    """How many files a place of this size may hold: one for each 4 KiB. Empty ones take memory too, the kernel's own,
+    which not every engine counts."""
+    return size_mb << 8
+
+
 def agent_tmpfs(limits: Limits, *, workspace: bool = True) -> dict[str, str]:
     """The writable places of a sandbox, in memory and bounded; without /workspace where that is a layer."""
-
-    def options(size_mb: int, mode: str) -> str:
-        return f"rw,exec,nosuid,nodev,size={size_mb}m,mode={mode},uid=1000,gid=1000"
-
     return {
-        **({"/workspace": options(limits.workspace_mb, "0755")} if workspace else {}),
-        "/tmp": options(limits.tmp_mb, "1777"),  # noqa: S108
-        "/home/agent": options(HOME_MB, "0755"),
-        "/run": options(16, "0755"),
+        **({"/workspace": _tmpfs(limits.workspace_mb, "0755")} if workspace else {}),
+        "/tmp": _tmpfs(limits.tmp_mb, "1777"),  # noqa: S108
+        "/home/agent": _tmpfs(HOME_MB, "0755"),
+        "/run": _tmpfs(16, "0755"),
+        "/dev/shm": _tmpfs(SHM_MB, "1777", "noexec"),  # noqa: S108
     }
+
+
+def _tmpfs(size_mb: int, mode: str, programs: str = "exec") -> str:
+    bounds = f"size={size_mb}m,nr_inodes={inodes(size_mb)}"
+    return f"rw,{programs},nosuid,nodev,{bounds},mode={mode},uid=1000,gid=1000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,17 @@ async def container(
     """
     api = engine.api
     cpus = await affordable_cpus(engine, limits)
+    tmpfs, binds = dict(tmpfs or {}), dict(volumes or {})
+    writable = {*tmpfs, *(mount["Target"] for mount in mounts)}
+    ours = {*writable, *(path for path, _ in binds.values())}
+    for path in await _declared_volumes(engine, image, ours):
+        # below a place that may be written the writing would end there, and above one of ours that could not be mounted
+        if any(f"{path}/".startswith(f"{place}/") for place in writable) or any(
+            place.startswith(f"{path}/") for place in ours
+        ):
+            tmpfs[path] = _tmpfs(limits.tmp_mb, "0755")
+        else:
+            binds[await _image_volume(engine, image, path)] = (path, "ro")
     config = api.create_host_config(
         auto_remove=True,
         init=True,
@@ -85,14 +106,14 @@ async def container(
         read_only=read_only,
         cap_drop=["ALL"],
         cap_add=list(capabilities),
-        security_opt=["no-new-privileges:true"],
+        security_opt=["no-new-privileges:true", f"seccomp={docker_seccomp.profile()}"],
         mem_limit=limits.memory_mb << 20,
         memswap_limit=limits.memory_mb << 20,
         pids_limit=limits.pids,
         nano_cpus=int(cpus * 1e9),
-        shm_size=64 << 20,
-        tmpfs=dict(tmpfs or {}),
-        binds={volume: {"bind": path, "mode": mode} for volume, (path, mode) in (volumes or {}).items()},
+        shm_size=SHM_MB << 20,
+        tmpfs=tmpfs,
+        binds={volume: {"bind": path, "mode": mode} for volume, (path, mode) in binds.items()},
         mounts=list(mounts),
         ulimits=_ulimits(limits),
         log_config=_log_none(),
@@ -131,6 +152,31 @@ async def container(
 async def affordable_cpus(engine: Engine, limits: Limits) -> float:
     """The limit's CPUs, or all of the engine's where those are fewer: asking for more than it has is an error to it."""
     return min(limits.cpus, await engine.cpus() or limits.cpus)
+
+
+async def _declared_volumes(engine: Engine, image: str, ours: set[str]) -> list[str]:
+    """Where the image asks for volumes, which the engine would make on its disk, writable and without bounds."""
+    from docker.errors import ImageNotFound
+
+    try:
+        found = await engine.call(engine.api.inspect_image, image)
+    except ImageNotFound:
+        return []  # the engine will say so
+    paths = {
+        "/" + posixpath.normpath(path).strip("/") for path in (found.get("Config") or {}).get("Volumes") or {}
+    }
+    return sorted(paths - ours)
+
+
+async def _image_volume(engine: Engine, image: str, path: str) -> str:
+    """A volume for what the image has there, which the engine fills when it is first mounted.
+
+    All sandboxes of the image share it, since none may write to it: it costs no more than the image, and no run has
+    to clean it up.
+    """
+    name = "assay-data-" + hashlib.sha256(f"{image}:{path}".encode()).hexdigest()[:24]
+    await engine.call(engine.api.create_volume, name, labels={owner.CACHE: "data"})
+    return name
 
 
 class _NameTaken(Exception):

@@ -251,7 +251,8 @@ class _Exec:
                         while (await killer.receive())[1]:
                             pass
                         killed = await killer.exit_code() == 0
-                    if killed and not await self.running():
+                    if killed:
+                        await self.exit_code()  # which the engine tells when all output is through
                         return
             except SandboxDied:
                 return

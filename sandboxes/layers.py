@@ -9,7 +9,6 @@ mounts no overlays (rootless ones on old kernels), the tree is copied into the s
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,12 +19,13 @@ import anyio.to_thread
 
 from sandboxes import volumes
 from sandboxes.commands import TOOLBOX, TOOLS
-from sandboxes.containers import AGENT, Begun, anonymous_volume, container, new_name
+from sandboxes.containers import AGENT, Begun, anonymous_volume, container, inodes, new_name
 from sandboxes.docker import BUSYBOX, Sandbox
 from sandboxes.engine import Engine
 from sandboxes.errors import SandboxError
 from sandboxes.images import base_image_tag, find_image
 from sandboxes.locks import exclusively
+from sandboxes.scratch import scratch
 from sandboxes.types import Environment, Limits
 
 KEPT = 12
@@ -130,7 +130,7 @@ class Layers:
     async def _hold(self, size_mb: int) -> list[_Place]:
         """Start a holder. It ends with the run, or by its lifetime when nobody is left to end it."""
         targets = [f"/places/{number}" for number in range(PLACES)]
-        options = f"size={size_mb}m,nosuid,nodev,uid=1000,gid=1000,mode=0700"
+        options = f"size={size_mb}m,nr_inodes={inodes(size_mb)},nosuid,nodev,uid=1000,gid=1000,mode=0700"
         image = await find_image(self._engine, base_image_tag())
         if image is None:
             raise SandboxError("the base image was removed while a run used it: start the run again")
@@ -202,7 +202,7 @@ async def _make(
     if image is None:
         raise SandboxError("the base image was removed while a run used it: start the run again")
     await volumes.create_empty(engine, volume, "tree")
-    with tempfile.TemporaryDirectory(prefix="assay-tree-") as folder:
+    with scratch() as folder:
         tar = Path(folder) / "tree.tar"
         await anyio.to_thread.run_sync(write_tar, tar)
         async with container(

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from sandboxes.engine import Engine
 from sandboxes.errors import SandboxError
 from sandboxes.images import commit, find_image
 from sandboxes.locks import exclusively
+from sandboxes.scratch import scratch
 from sandboxes.types import Limits
 from sandboxes.volumes import complete, create_empty, set_complete
 
@@ -110,14 +110,14 @@ async def _make_tools(engine: Engine, image: str, volume: str, sources: dict[str
         volumes={volume: (TOOLS, "rw")},
     ) as filler:  # fmt: skip
         sandbox = Sandbox(engine, filler, user="0:0")
-        with tempfile.NamedTemporaryFile(suffix=".tar") as file:
-            with tarfile.open(fileobj=file, mode="w") as tar:
+        with scratch() as folder:
+            file = Path(folder) / "tools.tar"
+            with tarfile.open(file, mode="w") as tar:
                 for name, data in sources.items():
                     member = tarfile.TarInfo(f"tools/{name}")
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
-            file.flush()
-            await sandbox.put_tree(Path(file.name), into=TOOLS)
+            await sandbox.put_tree(file, into=TOOLS)
         done = await sandbox.run([*PYTHON[:-1], *COMPILE], timeout=60, cwd="/")
         if done.exit_code != 0:
             raise SandboxError(f"the tools do not compile: {_last_line(done.output)}")

@@ -67,7 +67,11 @@ class Processes:
                 start_new_session=True,
             )
             self._known[process.pid] = process
-            return process
+        with contextlib.suppress(OSError):
+            # What it makes the kernel hold (files, pipes) counts for no process: without this the kernel, out of
+            # memory, might as well end the server.
+            Path(f"/proc/{process.pid}/oom_score_adj").write_text("500")
+        return process
 
     def run(
         self,

@@ -156,8 +156,7 @@ class Shell:
     def _run(self, session: _Session, command: str, timeout: float, call: Call) -> Result:
         file = Path(self._workspace.private, "command")
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)  # a command may have cleared /tmp
-            file.write_text(command + "\n", encoding="utf-8")
+            _store(file, command)
         except OSError as error:
             raise ToolError(f"the command could not be stored ({error}); is {file.parent} full?") from error
         output = Output(self._workspace.private)
@@ -193,6 +192,20 @@ class Shell:
             "output_file": output.saved,
         }
         return Result(text, data)
+
+
+def _store(file: Path, command: str) -> None:
+    """Write the command down, if need be in the place of saved outputs. Raises OSError."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)  # a command may have cleared /tmp
+        file.write_text(command + "\n", encoding="utf-8")
+    except OSError:
+        saved = list(file.parent.glob("output-*.txt"))
+        if not saved:
+            raise
+        for output in saved:  # no space is left, and these are what we took of it
+            output.unlink(missing_ok=True)
+        file.write_text(command + "\n", encoding="utf-8")
 
 
 def _shell_tool(workspace: Workspace, call: Call, arguments: dict[str, Any]) -> Result:

@@ -109,7 +109,9 @@ class Workspace:
 
 def command_environment() -> dict[str, str]:
     """The environment of commands: the server's own, made quiet for a reader that is no terminal."""
-    environment = {k: v for k, v in os.environ.items() if k != "AGENT_TOOLS"}
+    environment = {k: v for k, v in os.environ.items() if k not in ("AGENT_TOOLS", "AGENT_LD_PRELOAD")}
+    if preload := os.environ.get("AGENT_LD_PRELOAD"):  # taken from our own Python alone
+        environment["LD_PRELOAD"] = preload
     if b"\0LC_CTYPE=" not in b"\0" + Path("/proc/self/environ").read_bytes():
         environment.pop("LC_CTYPE", None)  # set by our own Python where there is no locale
     environment.update(

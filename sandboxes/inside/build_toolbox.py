@@ -21,8 +21,16 @@ LEFT_OUT = (  # noqa: SIM905
 ).split()
 # Debian's own would add the image's /usr/lib/python3/dist-packages
 SITE = '"""The toolbox has the standard library and nothing else."""\n\nENABLE_USER_SITE = False\n'
-GIT = """#!/opt/toolbox/bin/busybox sh
-export GIT_EXEC_PATH=/opt/toolbox/libexec/git-core GIT_TEMPLATE_DIR=/opt/toolbox/libexec/templates
+# What an image preloads was made for its own libc and can end ours. The tool server hands it on to the commands.
+SCRIPT = """#!/opt/toolbox/bin/busybox sh
+[ -n "$LD_PRELOAD" ] && export AGENT_LD_PRELOAD="$LD_PRELOAD"
+unset LD_PRELOAD LD_AUDIT
+"""
+PYTHON = f"""{SCRIPT}exec /opt/toolbox/bin/{VERSION} "$@"
+"""
+RIPGREP = f"""{SCRIPT}exec /opt/toolbox/libexec/rg "$@"
+"""
+GIT = f"""{SCRIPT}export GIT_EXEC_PATH=/opt/toolbox/libexec/git-core GIT_TEMPLATE_DIR=/opt/toolbox/libexec/templates
 exec /opt/toolbox/libexec/git-core/git "$@"
 """
 
@@ -59,28 +67,25 @@ def main() -> None:
     shutil.copytree(f"/usr/lib/{VERSION}", STDLIB, ignore=shutil.ignore_patterns(*LEFT_OUT))
     (STDLIB / "site.py").write_text(SITE)
     shutil.copyfile(program("git"), core / "git")
-    shutil.copyfile(program("rg"), TOOLBOX / "bin" / "rg")
+    shutil.copyfile(program("rg"), TOOLBOX / "libexec" / "rg")
     shutil.copyfile(program("busybox"), TOOLBOX / "bin" / "busybox")
-    (TOOLBOX / "bin" / "git").write_text(GIT)
-    (TOOLBOX / "bin" / "python3").symlink_to(VERSION)
+    scripts = {"git": GIT, "python3": PYTHON, "rg": RIPGREP}
+    for name, text in scripts.items():
+        (TOOLBOX / "bin" / name).write_text(text)
     for name in ("git-upload-pack", "git-receive-pack"):  # git starts these by name
         (core / name).symlink_to("git")
 
-    programs = [python, core / "git", TOOLBOX / "bin" / "rg"]
+    programs = [python, core / "git", TOOLBOX / "libexec" / "rg"]
     for file in [*programs, *STDLIB.glob("lib-dynload/*.so")]:
         for library in libraries(file):
             shutil.copyfile(library, TOOLBOX / "lib" / library.name)
     loader = Path(run("patchelf", "--print-interpreter", python).strip())
-    shutil.copyfile(loader, TOOLBOX / "lib" / loader.name)
-    for path in (
-        TOOLBOX / "lib" / loader.name,
-        TOOLBOX / "bin" / "git",
-        TOOLBOX / "bin" / "busybox",
-        *programs,
-    ):
+    ours = TOOLBOX / "lib" / loader.name
+    ours.write_bytes(loader.read_bytes().replace(b"/etc/ld.so.preload\0", b"/opt/toolbox/.none\0"))
+    for path in (ours, TOOLBOX / "bin" / "busybox", *(TOOLBOX / "bin" / name for name in scripts), *programs):
         path.chmod(0o755)
     for file in programs:
-        run("patchelf", "--set-interpreter", TOOLBOX / "lib" / loader.name, file)
+        run("patchelf", "--set-interpreter", ours, file)
         # the old kind of rpath holds for the libraries' own needs as well, and LD_LIBRARY_PATH does not override it
         run("patchelf", "--force-rpath", "--set-rpath", TOOLBOX / "lib", file)
 

@@ -262,3 +262,29 @@ def test_bad_arguments_teach(use: Use, arguments: dict[str, object], said: str) 
     result = use("shell", **arguments)
     assert result.is_error
     assert said in result.text
+
+
+def test_saved_outputs_give_way_to_the_next_command(
+    use: Use, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk: what the tools themselves put there goes first."""
+    use("shell", command="yes | head -c 100000")
+    saved = list(Path(workspace.private).glob("output-*.txt"))
+    assert saved
+    write = Path.write_text
+
+    def full(self: Path, *args: Any, **kwargs: Any) -> int:
+        if self.name == "command" and saved[0].exists():
+            raise OSError(28, "No space left on device")
+        return write(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert output(use("shell", command="echo works")) == "works"
+    assert not saved[0].exists()
+
+
+def test_the_kernel_ends_commands_before_the_server_when_memory_is_out(use: Use) -> None:
+    said = output(use("shell", command="cat /proc/self/oom_score_adj; sh -c 'cat /proc/self/oom_score_adj'"))
+    own = int(Path("/proc/self/oom_score_adj").read_text())
+    assert said.split() == ["500", "500"]
+    assert own < 500
