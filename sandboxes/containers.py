@@ -83,6 +83,7 @@ async def container(
         binds={volume: {"bind": path, "mode": mode} for volume, (path, mode) in (volumes or {}).items()},
         ulimits=_ulimits(limits),
         log_config=_log_none(),
+        runtime=engine.runtime,
     )
     try:
         created = await engine.call(

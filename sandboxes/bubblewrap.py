@@ -1,0 +1,435 @@
+"""Bubblewrap sandboxes, for machines where no engine can run: user namespaces, no network, read-only system.
+
+Programs, libraries and Python are the machine's own; nothing else of it is to be seen. A supervisor on the host
+starts each command in the sandbox's namespaces (see sandboxes.supervisor). On the host, commands are the agent's own
+user, or a number without a name when that is root; inside they are the user 1000.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from sandboxes import seccomp
+from sandboxes.commands import TOOLBOX, TOOLS, Commands
+from sandboxes.errors import EngineUnavailable, SandboxDied, SandboxError
+from sandboxes.machine import HOME_MB, Bind, Machine
+from sandboxes.types import Environment, Limits
+
+START_SECONDS = 60.0
+CHUNK = 1 << 16
+QUEUE = 32
+"""Chunks that are read ahead of who receives them."""
+ENV = "/opt/env"
+BOOT = "import sys; sys.path.insert(0, {package!r}); from sandboxes.supervisor import main; main({fd})"
+PACKAGE = str(Path(__file__).resolve().parent.parent)
+PLACES = ("/workspace", "/tmp", "/home/agent", "/run", "/dev/shm")  # noqa: S108 (in the sandbox)
+
+
+class Bubblewrap:
+    """What makes sandboxes by bubblewrap."""
+
+    def __init__(self, machine: Machine, cache: Path) -> None:
+        self.machine = machine
+        self.cache = cache
+        self._log: Callable[[str], None] | None = None
+
+    @classmethod
+    async def connect(cls, cache: Path) -> Bubblewrap:
+        """Look at the machine, and start one sandbox to see that it can. `cache` is where environments are kept.
+
+        Raises EngineUnavailable, whose text says what is missing and how to get it.
+        """
+        driver = cls(await anyio.to_thread.run_sync(Machine.look), cache)
+        try:
+            async with driver.bare(Limits(lifetime_seconds=60)) as sandbox:
+                done = await sandbox.run(["/usr/bin/id", "-u"], timeout=20, cwd="/")
+        except SandboxError as error:
+            raise EngineUnavailable(driver.machine.why_not(str(error))) from error
+        if done.output.strip() != b"1000":
+            raise EngineUnavailable(f"a bubblewrap sandbox answers {done.output[-200:]!r}")
+        return driver
+
+    async def environment(
+        self,
+        tree_tar: Path,
+        *,
+        image: str | None = None,
+        setup: Sequence[str] | None = None,
+        tools_dir: Path,
+        log: Callable[[str], None],
+    ) -> Environment:
+        """See Driver.environment. There are no images: /opt/env is made with the machine's own Python."""
+        from sandboxes.machine_environment import prepare
+
+        if image is not None:
+            raise SandboxError(
+                f"bubblewrap has no images, so {image} cannot be used; leave it out or use Docker"
+            )
+        self._log = log
+        return await prepare(self, tree_tar, setup=setup, tools_dir=tools_dir, log=log)
+
+    @asynccontextmanager
+    async def sandbox(
+        self, environment: Environment, *, run_id: str, limits: Limits | None = None
+    ) -> AsyncIterator[Sandbox]:
+        """See Driver.sandbox."""
+        limits = limits or Limits()
+        binds = [
+            Bind(self.cache / environment.toolbox, TOOLBOX),
+            Bind(self.cache / environment.tools, TOOLS),
+            Bind(self.cache / environment.image / "env", ENV),
+        ]
+        variables = {"PATH": environment.path, **environment.variables}
+        async with self.bare(limits, binds=binds, variables=variables) as sandbox:
+            if self._log is not None:
+                self._log(sandbox.limited)
+                self._log = None  # once
+            yield sandbox
+
+    @asynccontextmanager
+    async def bare(
+        self,
+        limits: Limits,
+        *,
+        binds: Sequence[Bind] = (),
+        variables: Mapping[str, str] | None = None,
+        files: Mapping[str, bytes] | None = None,
+        network: bool = False,
+    ) -> AsyncIterator[Sandbox]:
+        """A sandbox with these folders bound; with `network`, that of the host, and `files` for its /etc."""
+        boot = {
+            "bwrap": self.machine.bwrap,
+            "arguments": self.machine.arguments(limits, binds=binds, network=network, files=files or {}),
+            "seccomp": seccomp.program().hex(),
+            "places": PLACES,
+            "limits": {
+                "memory_mb": limits.memory_mb,
+                "pids": limits.pids,
+                "cpus": await self.cpus(limits),
+                "affinity": _affinity(limits),
+                # above what fits in any writable place, so that a program sees a full disk rather than SIGXFSZ
+                "file_mb": 2 * max(limits.workspace_mb, limits.tmp_mb, HOME_MB),
+            },
+        }
+        base = {"PATH": self.machine.path, "HOME": "/home/agent", "LANG": "C.UTF-8", **(variables or {})}
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        command = [sys.executable, "-I", "-S", "-c", BOOT.format(package=PACKAGE, fd=theirs.fileno())]
+        process = await anyio.to_thread.run_sync(_spawn, command, theirs.fileno())
+        theirs.close()
+        sandbox = Sandbox(ours, self.machine.shell, base)
+        try:
+            sandbox.tell(boot)
+            await sandbox.wait_ready()
+            yield sandbox
+        finally:
+            sandbox.close()
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(process.wait)
+
+    async def cpus(self, limits: Limits) -> float:
+        """See Driver.cpus."""
+        return min(limits.cpus, len(os.sched_getaffinity(0)))
+
+
+def _affinity(limits: Limits) -> list[int]:
+    """The CPUs of one sandbox; others go from elsewhere. Empty for all of them."""
+    there = sorted(os.sched_getaffinity(0))
+    wanted = max(1, -int(-limits.cpus // 1))
+    if wanted >= len(there):
+        return []
+    first = int.from_bytes(os.urandom(2), "big") % len(there)
+    return [there[(first + place) % len(there)] for place in range(wanted)]
+
+
+def _spawn(command: Sequence[str], fd: int) -> subprocess.Popen[bytes]:
+    null = subprocess.DEVNULL
+    return subprocess.Popen(
+        command, stdin=null, stdout=null, stderr=null, env={}, cwd="/", pass_fds=[fd], start_new_session=True
+    )
+
+
+class Sandbox(Commands):
+    """A running sandbox, as its supervisor's other end."""
+
+    def __init__(self, control: socket.socket, shell: Sequence[str], variables: Mapping[str, str]) -> None:
+        super().__init__("", shell)
+        self._control = control
+        self._variables = variables
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[Mapping[str, Any]] = self._loop.create_future()
+        self._ends: dict[int, asyncio.Future[int]] = {}
+        self._kills: dict[int, asyncio.Future[bool]] = {}
+        self._dead = False
+        self._numbers = 0
+        self.limited = ""
+        """What its limits are kept by, one line."""
+        self._loop.add_reader(control.fileno(), self._hear)
+
+    def tell(self, message: Mapping[str, Any], *fds: int) -> None:
+        """Send a message to the supervisor, and descriptors. Raises SandboxDied."""
+        content = os.memfd_create("assay")
+        try:
+            with os.fdopen(content, "wb", closefd=False) as file:
+                file.write(json.dumps(message).encode())
+            socket.send_fds(self._control, [b"m"], [content, *fds])
+        except OSError as error:
+            raise SandboxDied("the sandbox has ended: it was stopped, or its lifetime is over") from error
+        finally:
+            os.close(content)
+
+    async def wait_ready(self) -> None:
+        """Raises SandboxError when it could not be started."""
+        with anyio.move_on_after(START_SECONDS) as limit:
+            told = await self._ready
+        if limit.cancelled_caught:
+            raise SandboxError(f"bubblewrap did not start a sandbox within {START_SECONDS:.0f} s")
+        if "failed" in told:
+            raise SandboxError(f"bubblewrap could not start a sandbox: {told['failed']}")
+        self.id = str(told["ready"])
+        by = told["limits"]
+        self.limited = (
+            f"sandboxes are limited by a control group ({by})"
+            if by
+            else "no control group can be made here: memory is watched instead, processes are limited by the kernel, "
+            "CPUs by affinity"
+        )
+
+    def close(self) -> None:
+        """End the sandbox."""
+        self._loop.remove_reader(self._control.fileno())
+        self._control.close()
+        self._died()
+
+    def _hear(self) -> None:
+        while True:
+            try:
+                data = self._control.recv(CHUNK)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            message = json.loads(data) if data else {"died": True}
+            if "ready" in message or "failed" in message:
+                self._ready.set_result(message)
+            elif "ended" in message:
+                _set(self._ends.pop(message["ended"], None), message["code"])
+            elif "killed" in message:
+                _set(self._kills.pop(message["killed"], None), message["all"])
+            elif "refused" in message:
+                failed = SandboxError(f"the sandbox did not start a command: {message['why']}")
+                if (end := self._ends.pop(message["refused"], None)) and not end.done():
+                    end.set_exception(failed)
+            else:
+                if not data:
+                    self._loop.remove_reader(self._control.fileno())
+                self._died()
+                return
+
+    def _died(self) -> None:
+        self._dead = True
+        _set(self._ready, {"failed": "its supervisor ended"})
+        waited: list[asyncio.Future[Any]] = [*self._ends.values(), *self._kills.values()]
+        for end in waited:
+            if not end.done():
+                end.set_exception(SandboxDied("the sandbox ended while a command was running in it"))
+                end.exception()  # whoever no longer waits is not to be told
+
+    @asynccontextmanager
+    async def start(
+        self,
+        argv: Sequence[str],
+        *,
+        marker: str = "",
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        stdin: bool = False,
+        keeper: bool = False,
+    ) -> AsyncIterator[_Started]:
+        """See Commands.start."""
+        if self._dead:
+            raise SandboxDied("the sandbox has ended: it was stopped, or its lifetime is over")
+        self._numbers += 1
+        number = self._numbers
+        variables = {**self._variables, **(env or {})}
+        if marker:
+            name, _, value = marker.partition("=")
+            variables[name] = value
+        job = {
+            "start": number,
+            "marker": marker,
+            "argv": list(argv),
+            "env": variables,
+            "cwd": cwd or "/",
+            "keeper": keeper,
+        }
+        pipes = _Pipes(self._loop, two=stdin)
+        end = self._ends[number] = self._loop.create_future()
+        try:
+            self.tell(job, *pipes.theirs)
+            pipes.begin()
+            yield _Started(self, number, marker, pipes, end)
+        finally:
+            pipes.close()
+
+    async def ended(self) -> bool:
+        """See Commands.ended."""
+        for _ in range(20):
+            if self._dead:
+                return True
+            await anyio.sleep(0.05)
+        return False
+
+    async def kill(self, number: int, marker: str) -> bool:
+        """Kill a command and its descendants; whether that was all of them. Raises SandboxDied."""
+        done: asyncio.Future[bool] = self._loop.create_future()
+        self._kills[number] = done
+        self.tell({"kill": number, "marker": marker})
+        return await done
+
+
+def _set(future: asyncio.Future[Any] | None, value: object) -> None:
+    if future is not None and not future.done():
+        future.set_result(value)
+
+
+class _Started:
+    """A command under way."""
+
+    def __init__(
+        self, sandbox: Sandbox, number: int, marker: str, pipes: _Pipes, end: asyncio.Future[int]
+    ) -> None:
+        self._sandbox = sandbox
+        self._number = number
+        self._marker = marker
+        self._end = end
+        self.receive = pipes.receive
+        self.send = pipes.send
+        self.send_eof = pipes.send_eof
+
+    async def running(self) -> bool:
+        """Whether the command still runs."""
+        return not self._end.done()
+
+    async def exit_code(self) -> int:
+        """Wait for the command's end. Raises SandboxDied if the sandbox went with it."""
+        return await asyncio.shield(self._end)
+
+    async def kill(self, *, whole_sandbox: bool = True) -> None:
+        """Kill the command and its descendants; failing that, the sandbox."""
+        with anyio.CancelScope(shield=True), suppress(SandboxDied):
+            if not await self._sandbox.kill(self._number, self._marker) and whole_sandbox:
+                self._sandbox.tell({"end": True})
+
+
+class _Pipes:
+    """The host's ends of a command's stdin, stdout and stderr; where there is no stdin, the other two are one."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, two: bool) -> None:
+        self._loop = loop
+        self._parts: deque[tuple[int, bytes]] = deque()
+        self._news = asyncio.Event()
+        self._sources: dict[int, int] = {}
+        """Descriptor -> 1 for stdout, 2 for stderr; those that have not ended."""
+        self._paused: set[int] = set()
+        self._in = -1
+        reading, writing = os.pipe()
+        self._sources[reading] = 1
+        self.theirs = [writing, writing]
+        if two:
+            reading, writing = os.pipe()
+            self._sources[reading] = 2
+            stdin, self._in = os.pipe()
+            os.set_blocking(self._in, False)
+            self.theirs = [stdin, self.theirs[0], writing]
+        for fd in self._sources:
+            os.set_blocking(fd, False)
+
+    def begin(self) -> None:
+        """Once the command has its ends."""
+        self._drop_theirs()
+        for fd in self._sources:
+            self._loop.add_reader(fd, self._read, fd)
+
+    def _drop_theirs(self) -> None:
+        for fd in {*self.theirs}:
+            os.close(fd)
+        self.theirs = []
+
+    def _read(self, fd: int) -> None:
+        try:
+            data = os.read(fd, CHUNK)
+        except BlockingIOError:
+            return
+        if data:
+            self._parts.append((self._sources[fd], data))
+            if len(self._parts) >= QUEUE:
+                self._loop.remove_reader(fd)
+                self._paused.add(fd)
+        else:
+            self._end(fd)
+        self._news.set()
+
+    def _end(self, fd: int) -> None:
+        self._loop.remove_reader(fd)
+        self._paused.discard(fd)
+        del self._sources[fd]
+        os.close(fd)
+
+    async def receive(self) -> tuple[int, bytes]:
+        """The next bytes and where they come from; `(0, b"")` at the end."""
+        while not self._parts:
+            if not self._sources:
+                return 0, b""
+            self._news.clear()
+            await self._news.wait()
+        part = self._parts.popleft()
+        if self._paused and len(self._parts) < QUEUE // 2:
+            for fd in self._paused:
+                self._loop.add_reader(fd, self._read, fd)
+            self._paused.clear()
+        return part
+
+    async def send(self, data: bytes) -> None:
+        """Write to stdin. Raises ConnectionError once nothing reads it."""
+        rest = memoryview(data)
+        while rest:
+            if self._in < 0:
+                raise BrokenPipeError("stdin is closed")
+            try:
+                rest = rest[os.write(self._in, rest) :]
+            except BlockingIOError:
+                room = self._loop.create_future()
+                self._loop.add_writer(self._in, _set, room, None)
+                try:
+                    await room
+                finally:
+                    if self._in >= 0:
+                        self._loop.remove_writer(self._in)
+
+    def send_eof(self) -> None:
+        """Close stdin."""
+        if self._in >= 0:
+            self._loop.remove_writer(self._in)
+            os.close(self._in)
+            self._in = -1
+
+    def close(self) -> None:
+        """Close all of our ends."""
+        self._drop_theirs()
+        self.send_eof()
+        for fd in list(self._sources):
+            self._end(fd)
