@@ -44,7 +44,8 @@ class Bubblewrap:
     def __init__(self, machine: Machine, cache: Path) -> None:
         self.machine = machine
         self.cache = cache
-        self._log: Callable[[str], None] | None = None
+        self.limited = ""
+        """What limits of sandboxes are kept by, one line; known once one has started."""
 
     @classmethod
     async def connect(cls, cache: Path) -> Bubblewrap:
@@ -78,7 +79,7 @@ class Bubblewrap:
             raise SandboxError(
                 f"bubblewrap has no images, so {image} cannot be used; leave it out or use Docker"
             )
-        self._log = log
+        log(self.limited)
         return await prepare(self, tree_tar, setup=setup, tools_dir=tools_dir, log=log)
 
     @asynccontextmanager
@@ -94,9 +95,6 @@ class Bubblewrap:
         ]
         variables = {"PATH": environment.path, **environment.variables}
         async with self.bare(limits, binds=binds, variables=variables) as sandbox:
-            if self._log is not None:
-                self._log(sandbox.limited)
-                self._log = None  # once
             yield sandbox
 
     @asynccontextmanager
@@ -133,7 +131,7 @@ class Bubblewrap:
         sandbox = Sandbox(ours, self.machine.shell, base)
         try:
             sandbox.tell(boot)
-            await sandbox.wait_ready()
+            self.limited = await sandbox.wait_ready()
             yield sandbox
         finally:
             sandbox.close()
@@ -175,8 +173,6 @@ class Sandbox(Commands):
         self._kills: dict[int, asyncio.Future[bool]] = {}
         self._dead = False
         self._numbers = 0
-        self.limited = ""
-        """What its limits are kept by, one line."""
         self._loop.add_reader(control.fileno(), self._hear)
 
     def tell(self, message: Mapping[str, Any], *fds: int) -> None:
@@ -191,8 +187,8 @@ class Sandbox(Commands):
         finally:
             os.close(content)
 
-    async def wait_ready(self) -> None:
-        """Raises SandboxError when it could not be started."""
+    async def wait_ready(self) -> str:
+        """What its limits are kept by, one line. Raises SandboxError when it could not be started."""
         with anyio.move_on_after(START_SECONDS) as limit:
             told = await self._ready
         if limit.cancelled_caught:
@@ -200,12 +196,11 @@ class Sandbox(Commands):
         if "failed" in told:
             raise SandboxError(f"bubblewrap could not start a sandbox: {told['failed']}")
         self.id = str(told["ready"])
-        by = told["limits"]
-        self.limited = (
-            f"sandboxes are limited by a control group ({by})"
-            if by
-            else "no control group can be made here: memory is watched instead, processes are limited by the kernel, "
-            "CPUs by affinity"
+        if by := told["limits"]:
+            return f"sandboxes are limited by a control group ({by})"
+        return (
+            "no control group can be made here, so a sandbox's memory is watched, its processes are counted, and "
+            "its CPUs are chosen"
         )
 
     def close(self) -> None:
