@@ -30,6 +30,8 @@ UID = GID = 1000
 """Who commands run as, inside."""
 ROOTS = 65533
 """Who they are on the host, when the agent runs as root there: a number that Debian's policy keeps unused."""
+MARK = b"ASSAY_EXEC="
+"""Begins the variable by which a command's descendants are known."""
 STAGE = "/mnt"
 READY = b"ready\n"
 WATCH = 0.05
@@ -43,6 +45,8 @@ _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 4, 2
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _CAPABILITY_VERSION = 0x20080522
 _EXITING = 0x4
+_FLAGS, _STARTED = 6, 19
+"""Fields of /proc/PID/stat, counted from the state."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -232,7 +236,7 @@ class Supervisor:
 
     def _exiting(self) -> bool:
         try:
-            return bool(int(_stat(self._init)[6]) & _EXITING)
+            return bool(int(_stat(self._init)[_FLAGS]) & _EXITING)
         except OSError:
             return True
 
@@ -320,11 +324,17 @@ class Supervisor:
         resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
 
     def _kill_all(self, job: int, marker: bytes) -> bool:
-        """Kill a command with its descendants, be they in other sessions or without their marker."""
+        """Kill a command with its descendants: those by birth, those by their marker, and orphans that wiped it off
+        since the command began."""
+        began = _started(job) if job else None
         for _ in range(100):
             everything = self._inside()
-            victims = {pid for pid in everything if _marked(pid, marker)}
-            family = {job, *victims} - {0}
+            family = {job} - {0}
+            for pid, parent in everything.items():
+                variables = _environment(pid)
+                wiped = parent == self._init and not any(name.startswith(MARK) for name in variables)
+                if marker in variables or (wiped and began is not None and _started(pid) >= began):
+                    family.add(pid)
             while more := {
                 pid for pid, parent in everything.items() if parent in family and pid not in family
             }:
@@ -419,12 +429,20 @@ def _kill(pid: int) -> None:
         return
 
 
-def _marked(pid: int, marker: bytes) -> bool:
+def _environment(pid: int) -> list[bytes]:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return marker in file.read().split(b"\0")
+            return file.read().split(b"\0")
     except OSError:
-        return False
+        return []
+
+
+def _started(pid: int) -> int:
+    """When it was started, in ticks since the machine was; 0 when it is gone."""
+    try:
+        return int(_stat(pid)[_STARTED])
+    except OSError:
+        return 0
 
 
 def _stat(pid: int) -> list[str]:

@@ -120,7 +120,7 @@ def test_memory_processes_and_disk_are_bounded(driver, tmp_path):
         )
         done = await sandbox.run(["/usr/bin/python3", "-c", eater], timeout=60)
         assert (done.exit_code, done.output) == (137, b"began")
-        many = await sandbox.run("for i in $(seq 200); do sleep 1 & done; wait", timeout=60)
+        many = await sandbox.run("for i in $(seq 200); do sleep 10 & done; wait", timeout=60)
         assert b"Resource temporarily unavailable" in many.output
         for place, size in (
             ("/workspace", 32),
