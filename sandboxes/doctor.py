@@ -59,10 +59,10 @@ def _left_by_bubblewrap(cache: Path) -> list[Finding]:
         shutil.rmtree(folder, ignore_errors=True)
     for group in groups:
         with contextlib.suppress(OSError):  # processes are in it yet, and end with their supervisor
-            group.rmdir()
+            Path(group).rmdir()
     if not folders and not groups:
         return []
-    kept = [str(path) for path in (*folders, *groups) if path.exists()]
+    kept = [str(path) for path in (*folders, *map(Path, groups)) if path.exists()]
     if kept:
         return [
             Finding(

@@ -21,10 +21,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
 
 from sandboxes import cgroup
+
+TYPE_CHECKING = False  # typing takes a while to import
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, NoReturn
 
 UID = GID = 1000
 """Who commands run as, inside."""
@@ -136,13 +139,11 @@ class Supervisor:
     def _shown_group(group: cgroup.Group) -> list[str]:
         """The group's own numbers are to be seen inside, where a container shows them."""
         if group.version == 2:
-            return ["--ro-bind", str(group.controllers["memory"]), str(cgroup.ROOT)]
+            return ["--ro-bind", group.controllers["memory"], cgroup.ROOT]
         shown = [
             (name, folder) for name, folder in group.controllers.items() if name in ("memory", "cpuacct")
         ]
-        return [
-            word for name, folder in shown for word in ("--ro-bind", str(folder), f"{cgroup.ROOT}/{name}")
-        ]
+        return [word for name, folder in shown for word in ("--ro-bind", folder, f"{cgroup.ROOT}/{name}")]
 
     def _become_bwrap(self, told: int, out: int, err: int) -> NoReturn:
         try:

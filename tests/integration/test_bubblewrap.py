@@ -247,7 +247,7 @@ def test_kill_9_of_the_owner_leaves_no_process_and_doctor_removes_the_rest(tmp_p
 
 PROJECT = {
     "pyproject.toml": b"[build-system]\nrequires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'\n[project]\n"
-    b"name = 'tiny'\nversion = '1.0'\ndependencies = ['iniconfig']\n",
+    b"name = 'tiny'\nversion = '1.0'\ndependencies = ['iniconfig']\n[tool.setuptools]\npy-modules = ['tiny']\n",
     "tiny.py": b"import iniconfig\n",
     "test_tiny.py": b"from importlib.metadata import version\n\n\ndef test_it():\n    import tiny\n\n"
     b"    assert version('tiny') == '1.0'\n    assert tiny.__file__ == '/workspace/tiny.py'\n",
@@ -379,11 +379,8 @@ def test_an_ordinary_user_without_a_name_gets_the_same(tmp_path):
         pytest.skip(
             "the packages of this test are for another Python than the machine's, or there is no setpriv"
         )
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith("PIP_") or name == "SSL_CERT_FILE"
-    }
+    wanted = ("PIP_", "SSL_", "http", "HTTP", "no_proxy", "NO_PROXY")
+    kept = {name: value for name, value in os.environ.items() if name.startswith(wanted)}
     script = AS_USER.format(
         site=Path(pytest.__file__).parent.parent,
         repo=Path(__file__).parent.parent.parent,
