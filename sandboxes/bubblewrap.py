@@ -16,6 +16,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ CHUNK = 1 << 16
 QUEUE = 32
 """Chunks that are read ahead of who receives them."""
 ENV = "/opt/env"
+TREE = "/opt/tree"
+"""Where a sandbox finds the tree that it begins with."""
 BOOT = "import sys; sys.path.insert(0, {package!r}); from sandboxes.supervisor import main; main({fd})"
 PACKAGE = str(Path(__file__).resolve().parent.parent)
 PLACES = ("/workspace", "/tmp", "/home/agent", "/run", "/dev/shm")  # noqa: S108 (in the sandbox)
@@ -44,6 +47,8 @@ class Bubblewrap:
     def __init__(self, machine: Machine, cache: Path) -> None:
         self.machine = machine
         self.cache = cache
+        self._trees: dict[str, str] = {}
+        """Folder -> id of the tree in it."""
         self.limited = ""
         """What limits of sandboxes are kept by, one line; known once one has started."""
 
@@ -83,18 +88,50 @@ class Bubblewrap:
         return await prepare(self, tree_tar, setup=setup, tools_dir=tools_dir, log=log)
 
     @asynccontextmanager
+    async def workspace(
+        self,
+        environment: Environment,
+        tree: str,
+        write_tar: Callable[[Path], None],
+        *,
+        log: Callable[[str], None],
+    ) -> AsyncIterator[Environment]:
+        """See Driver.workspace. Each sandbox copies the tree into its memory."""
+        from sandboxes.machine_environment import tree_folder
+
+        async with tree_folder(self, environment, write_tar) as folder:
+            self._trees[str(folder)] = tree
+            try:
+                yield replace(environment, workspace=str(folder))
+            finally:
+                del self._trees[str(folder)]
+
+    def binds(self, environment: Environment) -> list[Bind]:
+        """The folders of an environment."""
+        return [
+            Bind(self.cache / environment.toolbox, TOOLBOX),
+            Bind(self.cache / environment.tools, TOOLS),
+            Bind(self.cache / environment.image / "env", ENV),
+        ]
+
+    @asynccontextmanager
     async def sandbox(
         self, environment: Environment, *, run_id: str, limits: Limits | None = None
     ) -> AsyncIterator[Sandbox]:
         """See Driver.sandbox."""
         limits = limits or Limits()
-        binds = [
-            Bind(self.cache / environment.toolbox, TOOLBOX),
-            Bind(self.cache / environment.tools, TOOLS),
-            Bind(self.cache / environment.image / "env", ENV),
-        ]
+        binds = self.binds(environment)
+        tree = self._trees.get(environment.workspace, "")
+        if tree:
+            binds.append(Bind(Path(environment.workspace), TREE))
         variables = {"PATH": environment.path, **environment.variables}
         async with self.bare(limits, binds=binds, variables=variables) as sandbox:
+            if tree:
+                done = await sandbox.run(["cp", "-a", f"{TREE}/.", "/workspace"], timeout=600, cwd="/")
+                if done.exit_code != 0:
+                    reason = done.output.decode("utf-8", "replace").strip().partition("\n")[0]
+                    raise SandboxError(f"could not copy the repository into the sandbox: {reason}")
+                sandbox.tree = tree
             yield sandbox
 
     @asynccontextmanager

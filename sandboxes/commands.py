@@ -52,9 +52,10 @@ class Execution(Protocol):
 class Commands(ABC):
     """What a sandbox can do, given that programs can be started in it. See sandboxes.driver.Sandbox."""
 
-    def __init__(self, id: str, shell: Sequence[str]) -> None:
-        """`shell` takes a script's path, or -c and a script."""
+    def __init__(self, id: str, shell: Sequence[str], tree: str = "") -> None:
+        """`shell` takes a script's path, or -c and a script; /workspace begins with `tree`."""
         self.id = id
+        self.tree = tree
         self._shell = shell
 
     @abstractmethod
@@ -77,10 +78,24 @@ class Commands(ABC):
 
     async def put_tree(self, tree_tar: Path, into: str = "/workspace") -> int:
         """See Sandbox.put_tree."""
-        generated = (GENERATED,) if into == "/workspace" else ()
+        generated = (GENERATED,) if into == "/workspace" and not self.tree else ()
         file = await anyio.to_thread.run_sync(tree_tar.open, "rb")
         with file:
             return await self._unpack(file, into, *generated)
+
+    async def change_tree(self, tree_tar: Path, gone: Sequence[str]) -> int:
+        """See Sandbox.change_tree."""
+        if gone:
+            names = "\0".join(gone).encode("utf-8", "surrogateescape")
+            program = inside.source("take_away")
+            _, code, error = await self.program(program, ["/workspace"], io.BytesIO(names), 0)
+            if code != 0:
+                reason = error or f"exit code {code}"
+                raise SandboxError(f"could not take files away in the sandbox: {reason}")
+        file = await anyio.to_thread.run_sync(tree_tar.open, "rb")
+        with file:
+            # where a file of the tree is gone, one that the set-up generated may come to light
+            return await self._unpack(file, "/workspace", *((GENERATED,) if gone else ()))
 
     async def put_file(self, path: str, data: bytes) -> None:
         """Write one file of the agent's."""

@@ -6,9 +6,13 @@ memory and is bounded. Nothing of the host is mounted but the read-only toolbox.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -17,6 +21,7 @@ from sandboxes.commands import PYTHON, TOOLBOX, TOOLS, Commands, Execution
 from sandboxes.containers import (
     AGENT,
     KEEPER,
+    Begun,
     affordable_cpus,
     agent_tmpfs,
     container,
@@ -25,6 +30,9 @@ from sandboxes.containers import (
 from sandboxes.engine import Engine, ExecStream
 from sandboxes.errors import SandboxDied, SandboxError
 from sandboxes.types import Environment, Limits
+
+if TYPE_CHECKING:
+    from sandboxes.layers import Layers
 
 BUSYBOX = f"{TOOLBOX}/bin/busybox"
 # the image's own bash, else its sh, else the toolbox's
@@ -40,6 +48,7 @@ class Docker:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._log: Callable[[str], None] | None = None
+        self._layers: dict[str, Layers] = {}
 
     @classmethod
     async def connect(cls, runtime: str | None = None) -> Docker:
@@ -79,6 +88,31 @@ class Docker:
             raise SandboxError(f"the Docker engine failed: {error.explanation or error}") from error
 
     @asynccontextmanager
+    async def workspace(
+        self,
+        environment: Environment,
+        tree: str,
+        write_tar: Callable[[Path], None],
+        *,
+        log: Callable[[str], None],
+    ) -> AsyncIterator[Environment]:
+        """See Driver.workspace. No sandbox copies the tree."""
+        from docker.errors import APIError
+
+        from sandboxes.layers import layers
+
+        try:
+            async with layers(self.engine, environment, tree, write_tar, log) as over:
+                name = secrets.token_hex(8)
+                self._layers[name] = over
+                try:
+                    yield replace(environment, workspace=name)
+                finally:
+                    del self._layers[name]
+        except APIError as error:
+            raise SandboxError(f"the Docker engine failed: {error.explanation or error}") from error
+
+    @asynccontextmanager
     async def sandbox(
         self, environment: Environment, *, run_id: str, limits: Limits | None = None
     ) -> AsyncIterator[Sandbox]:
@@ -96,7 +130,23 @@ class Docker:
             "LANG": "C.UTF-8",
             **environment.variables,
         }
-        async with container(
+        start = partial(self._started, environment, variables, run_id, limits)
+        over = self._layers.get(environment.workspace)
+        async with AsyncExitStack() as stack:
+            if over is None:
+                yield Sandbox(self.engine, await stack.enter_async_context(start(Begun())))
+            else:
+                yield await over.begin(stack, start, limits)
+
+    def _started(
+        self,
+        environment: Environment,
+        variables: Mapping[str, str],
+        run_id: str,
+        limits: Limits,
+        begun: Begun,
+    ) -> AbstractAsyncContextManager[str]:
+        return container(
             self.engine,
             environment.image,
             name=new_name(),
@@ -104,10 +154,14 @@ class Docker:
             command=[BUSYBOX, "sleep", str(limits.lifetime_seconds)],
             limits=limits,
             environment=variables,
-            tmpfs=agent_tmpfs(limits),
-            volumes={environment.toolbox: (TOOLBOX, "ro"), environment.tools: (TOOLS, "ro")},
-        ) as container_id:
-            yield Sandbox(self.engine, container_id)
+            tmpfs=agent_tmpfs(limits, workspace=not begun.mounts),
+            volumes={
+                environment.toolbox: (TOOLBOX, "ro"),
+                environment.tools: (TOOLS, "ro"),
+                **begun.volumes,
+            },
+            mounts=begun.mounts,
+        )
 
     async def cpus(self, limits: Limits) -> float:
         """How many CPUs a sandbox with these limits gets."""
@@ -117,8 +171,8 @@ class Docker:
 class Sandbox(Commands):
     """A running container. Its methods may be used at the same time by several tasks."""
 
-    def __init__(self, engine: Engine, container_id: str, user: str = AGENT) -> None:
-        super().__init__(container_id, (BUSYBOX, "sh", "-c", SHELL, "sh"))
+    def __init__(self, engine: Engine, container_id: str, user: str = AGENT, *, tree: str = "") -> None:
+        super().__init__(container_id, (BUSYBOX, "sh", "-c", SHELL, "sh"), tree)
         self._engine = engine
         self._user = user
 

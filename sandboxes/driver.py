@@ -26,13 +26,23 @@ class Sandbox(Protocol):
     def id(self) -> str:
         """What the driver knows it by: a container's id, a process id."""
 
+    @property
+    def tree(self) -> str:
+        """Id of the tree that /workspace began with; empty when it began empty."""
+
     async def put_tree(self, tree_tar: Path, into: str = "/workspace") -> int:
-        """Unpack a tar into a directory; into /workspace, what the set-up generated there is added.
+        """Unpack a tar into a directory; into an empty /workspace, what the set-up generated there is added.
 
         Returns the sandbox's clock at the end, in nanoseconds: what changes later has a later status change time.
 
         Symlinks are laid down as they are and never written through; files in the way are replaced. Raises
         SandboxError for a tar that leaves the directory, holds devices or hard links, or does not fit.
+        """
+
+    async def change_tree(self, tree_tar: Path, gone: Sequence[str]) -> int:
+        """Make /workspace, as it began, another tree: take `gone` away, then put the files of a tar.
+
+        Returns and raises as put_tree.
         """
 
     async def put_file(self, path: str, data: bytes) -> None:
@@ -76,7 +86,19 @@ class Sandbox(Protocol):
         it, the block still ends quietly (what happened in it is not to be masked); the next call says so."""
 
 
-class Driver(Protocol):
+class Sandboxes(Protocol):
+    """What starts sandboxes: a driver, or spares of one."""
+
+    def sandbox(
+        self, environment: Environment, *, run_id: str, limits: Limits | None = None
+    ) -> AbstractAsyncContextManager[Sandbox]:
+        """A fresh sandbox, removed when the block ends, also by an error or a cancellation."""
+
+    async def cpus(self, limits: Limits) -> float:
+        """How many CPUs a sandbox with these limits gets: no more than there are."""
+
+
+class Driver(Sandboxes, Protocol):
     """What makes environments and sandboxes: a Docker engine, or bubblewrap."""
 
     async def environment(
@@ -95,13 +117,19 @@ class Driver(Protocol):
         Raises ImageUnavailable, SetupFailed, SandboxError.
         """
 
-    def sandbox(
-        self, environment: Environment, *, run_id: str, limits: Limits | None = None
-    ) -> AbstractAsyncContextManager[Sandbox]:
-        """A fresh sandbox, removed when the block ends, also by an error or a cancellation."""
+    def workspace(
+        self,
+        environment: Environment,
+        tree: str,
+        write_tar: Callable[[Path], None],
+        *,
+        log: Callable[[str], None],
+    ) -> AbstractAsyncContextManager[Environment]:
+        """The environment with a tree in it: until the block ends, /workspace of its sandboxes begins with that,
+        and with what the set-up generated there.
 
-    async def cpus(self, limits: Limits) -> float:
-        """How many CPUs a sandbox with these limits gets: no more than there are."""
+        `tree` is the tree's id; `write_tar` writes it as a tar, when it is needed. Raises SandboxError.
+        """
 
 
 async def connect(

@@ -14,8 +14,8 @@ import secrets
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,14 +150,38 @@ def _identity(machine: Machine) -> list[str]:
     ]
 
 
+@asynccontextmanager
+async def tree_folder(
+    driver: Bubblewrap, environment: Environment, write_tar: Callable[[Path], None]
+) -> AsyncIterator[Path]:
+    """A folder with a tree in it, as a sandbox unpacks it, until the block ends."""
+    with _folder(driver.cache, "tree") as folder:
+        tar, files = folder / "tree.tar", folder / "files"
+        await anyio.to_thread.run_sync(write_tar, tar)
+        await anyio.to_thread.run_sync(_writable, files)
+        binds = [*driver.binds(environment), Bind(files, "/workspace", writable=True)]
+        async with driver.bare(LIMITS, binds=binds) as sandbox:
+            await sandbox.put_tree(tar)
+        yield files
+
+
 @contextmanager
-def _making(cache: Path, name: str) -> Iterator[Path]:
-    """A new folder that gets its name when the block has ended well, and is gone when not."""
+def _folder(cache: Path, what: str) -> Iterator[Path]:
+    """A new folder, which is gone when the block has ended."""
     folder = cache / f"{MAKING}{secrets.token_hex(6)}"
     folder.mkdir()
     try:
-        (folder / "owner").write_text(json.dumps(owner.labels(name)))
+        (folder / "owner").write_text(json.dumps(owner.labels(what)))
         folder.chmod(0o755)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _making(cache: Path, name: str) -> Iterator[Path]:
+    """A new folder that gets its name when the block has ended well, and is gone when not."""
+    with _folder(cache, name) as folder:
         yield folder
         (folder / "owner").unlink()
         try:
@@ -165,8 +189,6 @@ def _making(cache: Path, name: str) -> Iterator[Path]:
         except OSError:
             if not (cache / name).exists():  # another was faster, on a host that shares this folder
                 raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _writable(folder: Path) -> None:

@@ -20,7 +20,7 @@ from sandboxes.types import Limits
 from tools.suite import TestOutcome
 
 if TYPE_CHECKING:
-    from sandboxes.driver import Driver
+    from sandboxes.driver import Sandboxes
     from sandboxes.types import Environment
 
 
@@ -47,7 +47,7 @@ class Runner:
     """Runs the suite on trees of one repository; runs that are asked for at once go side by side, one for each CPU
     of `limits`."""
 
-    driver: Driver
+    driver: Sandboxes
     repository: Repository
     environment: Environment
     test_command: str

@@ -7,16 +7,21 @@ import subprocess
 import tarfile
 import time
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
 
+from agent.git import Repository
+from agent.laying import lay_tree
 from sandboxes import cgroup
 from sandboxes.bubblewrap import Bubblewrap
 from sandboxes.docker import Docker
 from sandboxes.errors import SandboxDied, SandboxError
+from tests.docker.project import git
 from tests.docker.sandbox_tools import RUN, SMALL, containers, environment_of, tar_of
+from tests.docker.test_layers import BASE, CHANGED, commit, listing
 
 
 class OfDocker:
@@ -365,3 +370,37 @@ def test_a_sandbox_that_is_killed_while_it_is_filled_has_died(driver, tmp_path):
         os.close(reading)
 
     in_sandbox(driver, tmp_path, test)
+
+
+def test_sandboxes_begin_with_a_tree_and_another_is_laid_as_if_it_were_put_whole(driver, tmp_path):
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    git(repo, "init", "-q", "-b", "main")
+    base = commit(repo, BASE)
+    commit(repo, CHANGED)
+    changed = commit(repo, {"plain/now/a/folder": "5\n", "folder/file": None, "link": ("nowhere",)})
+    setup = ["mkdir -p src/deep/er && echo generated > src/deep/er/only.py && echo generated > made"]
+
+    async def main(repository):
+        made = await driver.connect(tmp_path)
+        bare = await environment_of(made, tmp_path, {"file": b""}, setup=setup)
+        write = partial(repository.write_tar, base)
+        async with made.workspace(bare, base, write, log=lambda text: None) as begun:
+            for tree in (base, changed):
+                async with made.sandbox(begun, run_id=RUN, limits=SMALL) as sandbox:
+                    assert sandbox.tree == base
+                    before = await listing(sandbox)
+                    assert before["/workspace/run.sh"][1:] == ["0o100755", 1000]
+                    await lay_tree(sandbox, repository, tree)
+                    laid = await listing(sandbox)
+                    assert (laid == before) is (tree == base)
+                    await sandbox.run("rm -r src made; echo x > new", timeout=20)
+                async with made.sandbox(bare, run_id=RUN, limits=SMALL) as sandbox:
+                    assert sandbox.tree == ""
+                    await lay_tree(sandbox, repository, tree)
+                    assert await listing(sandbox) == laid
+
+    with Repository(repo) as repository:
+        anyio.run(main, repository)
+    if isinstance(driver, OfBubblewrap):
+        assert not list((tmp_path / "cache").glob("making-*"))
