@@ -281,6 +281,7 @@ class Supervisor:
             for place, fd in enumerate((*[-1] * (3 - len(fds)), *fds)):
                 if fd >= 0:
                     os.dup2(fd, place)
+            sys.meta_path.clear()  # in there nothing is imported: what lies in its place may be the sandbox's
             keeper = job["keeper"]
             if not keeper:
                 self._join()
@@ -297,7 +298,7 @@ class Supervisor:
             os.umask(0o022)
             os.chdir(job["cwd"])
             _call(_libc.prctl, _PR_SET_SECCOMP, 2, ctypes.byref(_Filter(self._filter)), 0, 0)
-            os.execvpe(job["argv"][0], job["argv"], job["env"])  # noqa: S606
+            _execute(job["argv"], job["env"])
         except FileNotFoundError as error:
             code = 127
             os.write(2, f"{error.filename}: not found\n".encode("utf-8", "surrogateescape"))
@@ -401,6 +402,20 @@ class _Filter(ctypes.Structure):
 
     def __init__(self, code: bytes) -> None:
         super().__init__(len(code) // 8, code)
+
+
+def _execute(argv: list[str], variables: Mapping[str, str]) -> NoReturn:
+    """Become a program, found by PATH. Python's own execvpe imports a module for that."""
+    fault: OSError = FileNotFoundError(2, os.strerror(2), argv[0])
+    folders = [""] if "/" in argv[0] else [f"{folder}/" for folder in variables["PATH"].split(":")]
+    for folder in folders:
+        try:
+            os.execve(f"{folder}{argv[0]}", argv, variables)  # noqa: S606
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            fault = error
+    raise fault
 
 
 def _call(function: Any, *args: Any) -> None:

@@ -408,3 +408,18 @@ def test_signals_of_the_terminal_do_not_end_a_sandbox_before_its_owner(tmp_path)
             await sandbox.run("sleep 30", timeout=20)
 
     in_sandbox(tmp_path, test)
+
+
+def test_programs_are_found_by_path_and_the_exit_code_says_why_one_did_not_start(tmp_path):
+    async def test(sandbox):
+        for command, cwd, code in (
+            (["id", "-u"], "/", 0),
+            (["no-such-program"], "/", 127),
+            (["/etc/passwd"], "/", 126),
+            (["true"], "/nowhere", 127),
+        ):
+            done = await sandbox.run(command, timeout=20, cwd=cwd)
+            assert done.exit_code == code, done
+            assert (done.output == b"1000\n") is (code == 0)
+
+    in_sandbox(tmp_path, test)
