@@ -31,7 +31,7 @@ from agent.lanes import side_by_side
 from agent.models.google_cache import Caches
 from agent.models.registry import open_model, parse_spec, sdk_of, warning
 from agent.prompts import system_prompt
-from agent.result import RunEnding, build_result, write_atomically
+from agent.result import RunEnding, build_result, servers_used, write_atomically
 from agent.root_cause import Dossier, Rejection, brief
 from agent.routing import choose, task_facts
 from agent.scratch import scratch
@@ -241,6 +241,7 @@ class Run:
         attempts: int,
     ) -> attempt.Ending:
         """The model's part: a new sandbox, a new conversation, verified facts."""
+        from agent.servers.client import open_servers
         from agent.toolbox import open_toolbox
 
         left = deadline - anyio.current_time()
@@ -257,13 +258,19 @@ class Run:
         self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, system))
         tests = await anyio.to_thread.run_sync(proven_tests, self.repository, self.task.base, rejections)
         suspects = await self._suspects(start, tests) if rejections else ""
+        # A model that searches by a plan of its own calls no tools but ours.
+        asked = () if model.repeats_itself else self.settings.servers
         started = time.monotonic()
         try:
             async with (
                 start.spares.sandbox(
                     start.environment, run_id=self.run_id, limits=sandbox_limits(self.settings, left)
                 ) as sandbox,
-                open_toolbox(sandbox, test_command=self.settings.test) as toolbox,
+                open_toolbox(
+                    sandbox,
+                    test_command=self.settings.test,
+                    servers=open_servers(asked, sandbox, attempt=number, report=self.log.append),
+                ) as toolbox,
             ):
                 await self._warm(start)
                 laid, faults = await lay(toolbox, tests)
@@ -343,6 +350,7 @@ class Run:
                 fail_to_pass=self.task.fail_to_pass,
                 test_patch=self.task.test_patch,
             )
+            evidence["mcp_servers"] = servers_used(self.log.events)
             write_atomically(
                 self.folder / "proof.json",
                 json.dumps(redact(evidence, self.log.secrets), indent=2).encode() + b"\n",

@@ -25,6 +25,8 @@ PYTHON = (f"{TOOLBOX}/bin/python3", "-I", "-c")
 GENERATED = "/opt/env/.generated.tar"
 KILLED = 128 + 9
 LONGEST_ARGUMENT = 100_000  # Linux takes 131,071 bytes
+MAX_STDERR = 64 * 1024 * 1024
+"""Bytes of a stream's stderr after which its program is not listened to: it would keep the host busy for ever."""
 
 
 class Execution(Protocol):
@@ -235,14 +237,17 @@ class Stream:
         """The last 64 KiB of what the program wrote to stderr so far."""
         self.exit_code: int | None = None
         """Known after the block, if the program ended by itself."""
+        self._stderr = 0
 
     async def receive(self) -> bytes:
-        """The next bytes of stdout; b"" at the end. Cancelling it loses nothing."""
-        while True:
+        """The next bytes of stdout; b"" at the end, or after MAX_STDERR of stderr. Cancelling it loses nothing."""
+        while self._stderr <= MAX_STDERR:
             kind, data = await self._program.receive()
             if kind != 2:
                 return data
+            self._stderr += len(data)
             self.stderr_tail = (self.stderr_tail + data)[-(1 << 16) :]
+        return b""
 
     async def send(self, data: bytes) -> None:
         """Write to stdin. Raises ConnectionError when the program is gone."""
