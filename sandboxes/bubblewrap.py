@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import sys
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -46,6 +47,7 @@ class Bubblewrap:
 
     def __init__(self, machine: Machine, cache: Path) -> None:
         self.machine = machine
+        self._supervisors = Supervisors()
         self.cache = cache
         self._trees: dict[str, str] = {}
         """Folder -> id of the tree in it."""
@@ -160,20 +162,14 @@ class Bubblewrap:
             },
         }
         base = {"PATH": self.machine.path, "HOME": "/home/agent", "LANG": "C.UTF-8", **(variables or {})}
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        command = [sys.executable, "-I", "-S", "-c", BOOT.format(package=PACKAGE, fd=theirs.fileno())]
-        process = await anyio.to_thread.run_sync(_spawn, command, theirs.fileno())
-        theirs.close()
-        sandbox = Sandbox(ours, self.machine.shell, base)
+        sandbox = Sandbox(self._supervisors.new(), self.machine.shell, base)
         try:
             sandbox.tell(boot)
             self.limited = await sandbox.wait_ready()
             yield sandbox
         finally:
-            sandbox.close()
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(process.wait)
+                await sandbox.end()
 
     async def cpus(self, limits: Limits) -> float:
         """See Driver.cpus."""
@@ -190,11 +186,36 @@ def _affinity(limits: Limits) -> list[int]:
     return [there[(first + place) % len(there)] for place in range(wanted)]
 
 
-def _spawn(command: Sequence[str], fd: int) -> subprocess.Popen[bytes]:
-    null = subprocess.DEVNULL
-    return subprocess.Popen(
-        command, stdin=null, stdout=null, stderr=null, env={}, cwd="/", pass_fds=[fd], start_new_session=True
-    )
+class Supervisors:
+    """The process that supervisors are forked from; it ends with this object, or with the agent."""
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        null = subprocess.DEVNULL
+        with theirs:
+            fd = theirs.fileno()
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", BOOT.format(package=PACKAGE, fd=fd)],
+                stdin=null, stdout=null, stderr=null, env={}, cwd="/", pass_fds=[fd], start_new_session=True,
+            )  # fmt: skip
+        weakref.finalize(self, _end, self._control, process)
+
+    def new(self) -> socket.socket:
+        """A socket to a new supervisor. Raises SandboxError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        try:
+            with theirs:
+                socket.send_fds(self._control, [b"n"], [theirs.fileno()])
+        except OSError as error:
+            ours.close()
+            raise SandboxError(f"the process that starts sandboxes has ended: {error.strerror}") from error
+        return ours
+
+
+def _end(control: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    control.close()
+    process.wait()
 
 
 class Sandbox(Commands):
@@ -209,6 +230,7 @@ class Sandbox(Commands):
         self._ends: dict[int, asyncio.Future[int]] = {}
         self._kills: dict[int, asyncio.Future[bool]] = {}
         self._dead = False
+        self._gone = asyncio.Event()
         self._numbers = 0
         self._loop.add_reader(control.fileno(), self._hear)
 
@@ -240,11 +262,12 @@ class Sandbox(Commands):
             "its CPUs are chosen"
         )
 
-    def close(self) -> None:
-        """End the sandbox."""
-        self._loop.remove_reader(self._control.fileno())
+    async def end(self) -> None:
+        """End the sandbox, and wait until nothing of it is left."""
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_WR)
+        await self._gone.wait()
         self._control.close()
-        self._died()
 
     def _hear(self) -> None:
         while True:
@@ -256,7 +279,7 @@ class Sandbox(Commands):
                 data = b""
             message = json.loads(data) if data else {"died": True}
             if "ready" in message or "failed" in message:
-                self._ready.set_result(message)
+                _set(self._ready, message)
             elif "ended" in message:
                 _set(self._ends.pop(message["ended"], None), message["code"])
             elif "killed" in message:
@@ -266,10 +289,11 @@ class Sandbox(Commands):
                 if (end := self._ends.pop(message["refused"], None)) and not end.done():
                     end.set_exception(failed)
             else:
+                self._died()
                 if not data:
                     self._loop.remove_reader(self._control.fileno())
-                self._died()
-                return
+                    self._gone.set()
+                    return
 
     def _died(self) -> None:
         self._dead = True

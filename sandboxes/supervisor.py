@@ -3,10 +3,11 @@
     python3 -I -S -c "… from sandboxes.supervisor import main; main(CONTROL)"
 
 It has the sandbox's process namespace below its own, so nothing in there can see, trace or kill it, and what it tells
-of exit codes is the kernel's word. CONTROL is a socket to the agent; when that closes, the sandbox ends. It holds no
-secrets: its environment is empty, and what it is asked to do comes over the socket. Standard library only.
+of exit codes is the kernel's word. It holds no secrets: its environment is empty, and what it is asked to do comes over
+a socket to the agent; when that closes, the sandbox ends. Standard library only.
 
-Each message is one packet: JSON, or a letter and file descriptors of which the first holds the JSON.
+CONTROL brings such sockets, and for each the process forks a supervisor: Python starts once, not for each sandbox. Each
+message to a supervisor is one packet: JSON, or a letter and file descriptors of which the first holds the JSON.
 """
 # ruff: noqa: PTH102, PTH116, PTH123, PTH208
 
@@ -541,6 +542,22 @@ def main(control: int) -> None:
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     os.chdir("/")
     os.set_inheritable(control, False)  # it was handed down, and is to go no further
-    with socket.socket(fileno=control) as connection:
-        Supervisor(connection).run()
-    sys.exit(0)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for supervisors
+    server = socket.socket(fileno=control)
+    while True:
+        try:
+            data, ancillary, _, _ = server.recvmsg(1, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+        except ConnectionError:
+            return
+        if not data:
+            return
+        (fd,) = (fd for _, _, packed in ancillary for fd in memoryview(packed).cast("i"))
+        if os.fork() == 0:
+            try:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                server.close()
+                with socket.socket(fileno=fd) as connection:
+                    Supervisor(connection).run()
+            finally:
+                os._exit(0)
+        os.close(fd)

@@ -45,14 +45,15 @@ class OfBubblewrap:
         os.kill(int(sandbox.id), 9)
 
     def left(self, run_id):
-        """Supervisors that this process has started, and control groups without one."""
-        children = [
-            pid
-            for task in Path("/proc/self/task").iterdir()
-            for pid in (task / "children").read_text().split()
-        ]
-        supervisors = [pid for pid in children if b"supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        """Supervisors of this process, which are its grandchildren, and control groups without one."""
+        found = [pid for child in children_of("self") for pid in children_of(child)]
+        supervisors = [pid for pid in found if b"supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         return supervisors + cgroup.leftovers()
+
+
+def children_of(pid):
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [child for task in tasks for child in (task / "children").read_text().split()]
 
 
 @pytest.fixture(
