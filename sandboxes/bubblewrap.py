@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import weakref
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -28,12 +27,10 @@ from sandboxes import seccomp
 from sandboxes.commands import TOOLBOX, TOOLS, Commands
 from sandboxes.errors import EngineUnavailable, SandboxDied, SandboxError
 from sandboxes.machine import HOME_MB, Bind, Machine
+from sandboxes.pipes import Pipes
 from sandboxes.types import Environment, Limits
 
 START_SECONDS = 60.0
-CHUNK = 1 << 16
-QUEUE = 32
-"""Chunks that are read ahead of who receives them."""
 ENV = "/opt/env"
 TREE = "/opt/tree"
 """Where a sandbox finds the tree that it begins with."""
@@ -266,13 +263,16 @@ class Sandbox(Commands):
         """End the sandbox, and wait until nothing of it is left."""
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_WR)
-        await self._gone.wait()
+        with anyio.move_on_after(START_SECONDS):
+            await self._gone.wait()
+        if not self._gone.is_set():
+            self._loop.remove_reader(self._control.fileno())
         self._control.close()
 
     def _hear(self) -> None:
         while True:
             try:
-                data = self._control.recv(CHUNK)
+                data = self._control.recv(1 << 16)
             except BlockingIOError:
                 return
             except OSError:
@@ -332,7 +332,7 @@ class Sandbox(Commands):
             "cwd": cwd or "/",
             "keeper": keeper,
         }
-        pipes = _Pipes(self._loop, two=stdin)
+        pipes = Pipes(self._loop, two=stdin)
         end = self._ends[number] = self._loop.create_future()
         try:
             self.tell(job, *pipes.theirs)
@@ -366,7 +366,7 @@ class _Started:
     """A command under way."""
 
     def __init__(
-        self, sandbox: Sandbox, number: int, marker: str, pipes: _Pipes, end: asyncio.Future[int]
+        self, sandbox: Sandbox, number: int, marker: str, pipes: Pipes, end: asyncio.Future[int]
     ) -> None:
         self._sandbox = sandbox
         self._number = number
@@ -389,103 +389,3 @@ class _Started:
         with anyio.CancelScope(shield=True), suppress(SandboxDied):
             if not await self._sandbox.kill(self._number, self._marker) and whole_sandbox:
                 self._sandbox.tell({"end": True})
-
-
-class _Pipes:
-    """The host's ends of a command's stdin, stdout and stderr; where there is no stdin, the other two are one."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, two: bool) -> None:
-        self._loop = loop
-        self._parts: deque[tuple[int, bytes]] = deque()
-        self._news = asyncio.Event()
-        self._sources: dict[int, int] = {}
-        """Descriptor -> 1 for stdout, 2 for stderr; those that have not ended."""
-        self._paused: set[int] = set()
-        self._in = -1
-        reading, writing = os.pipe()
-        self._sources[reading] = 1
-        self.theirs = [writing, writing]
-        if two:
-            reading, writing = os.pipe()
-            self._sources[reading] = 2
-            stdin, self._in = os.pipe()
-            os.set_blocking(self._in, False)
-            self.theirs = [stdin, self.theirs[0], writing]
-        for fd in self._sources:
-            os.set_blocking(fd, False)
-
-    def begin(self) -> None:
-        """Once the command has its ends."""
-        self._drop_theirs()
-        for fd in self._sources:
-            self._loop.add_reader(fd, self._read, fd)
-
-    def _drop_theirs(self) -> None:
-        for fd in {*self.theirs}:
-            os.close(fd)
-        self.theirs = []
-
-    def _read(self, fd: int) -> None:
-        try:
-            data = os.read(fd, CHUNK)
-        except BlockingIOError:
-            return
-        if data:
-            self._parts.append((self._sources[fd], data))
-            if len(self._parts) >= QUEUE:
-                self._loop.remove_reader(fd)
-                self._paused.add(fd)
-        else:
-            self._end(fd)
-        self._news.set()
-
-    def _end(self, fd: int) -> None:
-        self._loop.remove_reader(fd)
-        self._paused.discard(fd)
-        del self._sources[fd]
-        os.close(fd)
-
-    async def receive(self) -> tuple[int, bytes]:
-        """The next bytes and where they come from; `(0, b"")` at the end."""
-        while not self._parts:
-            if not self._sources:
-                return 0, b""
-            self._news.clear()
-            await self._news.wait()
-        part = self._parts.popleft()
-        if self._paused and len(self._parts) < QUEUE // 2:
-            for fd in self._paused:
-                self._loop.add_reader(fd, self._read, fd)
-            self._paused.clear()
-        return part
-
-    async def send(self, data: bytes) -> None:
-        """Write to stdin. Raises ConnectionError once nothing reads it."""
-        rest = memoryview(data)
-        while rest:
-            if self._in < 0:
-                raise BrokenPipeError("stdin is closed")
-            try:
-                rest = rest[os.write(self._in, rest) :]
-            except BlockingIOError:
-                room = self._loop.create_future()
-                self._loop.add_writer(self._in, _set, room, None)
-                try:
-                    await room
-                finally:
-                    if self._in >= 0:
-                        self._loop.remove_writer(self._in)
-
-    def send_eof(self) -> None:
-        """Close stdin."""
-        if self._in >= 0:
-            self._loop.remove_writer(self._in)
-            os.close(self._in)
-            self._in = -1
-
-    def close(self) -> None:
-        """Close all of our ends."""
-        self._drop_theirs()
-        self.send_eof()
-        for fd in list(self._sources):
-            self._end(fd)

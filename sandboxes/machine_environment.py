@@ -31,7 +31,7 @@ from sandboxes.errors import SandboxError
 from sandboxes.hostnet import HostNetwork
 from sandboxes.locks import exclusively
 from sandboxes.machine import PATH, Bind, Machine
-from sandboxes.supervisor import ROOTS
+from sandboxes.syscalls import ROOTS
 from sandboxes.toolbox import SOURCES
 from sandboxes.types import Environment
 
