@@ -57,7 +57,8 @@ engine_answers() {
     .venv/bin/python -c 'import docker; docker.from_env(timeout=10).ping()' 2>"$log"
 }
 no_engine() {
-    if [ -z "${ENGINE_NEEDED:-}" ] && .venv/bin/agent doctor 2>/dev/null | grep -q '^ok .*bubblewrap: .*a sandbox starts'; then
+    found=$(.venv/bin/agent doctor 2>/dev/null || true)
+    if [ -z "${ENGINE_NEEDED:-}" ] && grep -q '^ok .*bubblewrap: .*a sandbox starts' <<<"$found"; then
         say "$*; until then bubblewrap makes the sandboxes"
         exit 0
     fi
