@@ -21,6 +21,7 @@ from agent.budget import Limit
 from agent.errors import UsageError
 from agent.routing import Route, parse_routes
 from agent.servers.config import Server, from_table
+from sandboxes.types import DRIVERS
 from tools.suite import DEFAULT_TEST_COMMAND, NotASuite, suite_command
 
 
@@ -35,6 +36,10 @@ class Settings:
     """Seconds for one run of the whole suite."""
     checks: tuple[str, ...] = ()
     """Commands (lint, types, build) that must say no worse with the patch than without it."""
+    driver: str = "auto"
+    """What makes sandboxes: docker, bubblewrap, or auto, the first of them that can."""
+    runtime: str | None = None
+    """The OCI runtime that a Docker engine runs sandboxes by; None for its own choice."""
     image: str | None = None
     setup: tuple[str, ...] | None = None
     memory_mb: int = 4096
@@ -63,6 +68,8 @@ class Settings:
 
 _KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
     "sandbox": {
+        "driver": ("driver", str),
+        "runtime": ("runtime", str),
         "image": ("image", str),
         "setup": ("setup", list),
         "memory": ("memory_mb", (int, str)),
@@ -186,6 +193,7 @@ def checked(settings: Settings, where: str) -> Settings:
         raise UsageError(f"{where}: context must be map or repo, not {_shown(settings.context)}")
     if not all(command.strip() for command in settings.checks):
         raise UsageError(f"{where}: gate.checks has an empty command; take it out")
+    _check_sandbox(settings, where)
     if settings.image is not None and not re.fullmatch(r"[A-Za-z0-9][!-~]*", settings.image):
         raise UsageError(
             f"{where}: image must be the name of an image, such as python:3.12, not {_shown(settings.image)}"
@@ -195,6 +203,24 @@ def checked(settings: Settings, where: str) -> Settings:
     except NotASuite as error:
         raise UsageError(f"{where}: {error}") from error
     return settings
+
+
+def _check_sandbox(settings: Settings, where: str) -> None:
+    if settings.driver not in DRIVERS:
+        raise UsageError(
+            f"{where}: sandbox.driver must be one of {', '.join(DRIVERS)}, not {_shown(settings.driver)}"
+        )
+    if settings.runtime is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/+-]*", settings.runtime):
+        raise UsageError(
+            f"{where}: runtime must be the name of an OCI runtime, such as runsc, not {_shown(settings.runtime)}"
+        )
+    if settings.driver == "bubblewrap":
+        for name, what in (("image", "images"), ("runtime", "OCI runtimes")):
+            if (value := getattr(settings, name)) is not None:
+                raise UsageError(
+                    f"{where}: bubblewrap has no {what}, so {name} {_shown(value)} cannot be used: leave it out, or "
+                    "use --sandbox docker"
+                )
 
 
 def _check_limit(limit: Limit, where: str, usd: str, tokens: str) -> None:

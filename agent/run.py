@@ -9,7 +9,7 @@ import json
 import threading
 import time
 import traceback
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -182,11 +182,9 @@ class Run:
     @asynccontextmanager
     async def _environment(self, tar: Path) -> AsyncIterator[tuple[Driver, Environment]]:
         """The driver, and the environment of the repository, whose sandboxes begin with the base commit."""
-        from sandboxes.docker import Docker
-
         self.log.append(events.PhaseStarted("setup"))
         started = time.monotonic()
-        driver: Driver = await Docker.connect()
+        driver = await connect_driver(self.settings, self._note)
         tree = self.repository.tree_of(self.task.base)
         await anyio.to_thread.run_sync(self.repository.write_tar, tree, tar)
         environment = await driver.environment(
@@ -475,6 +473,16 @@ class Run:
             )
 
         return note
+
+
+async def connect_driver(settings: Settings, log: Callable[[str], None]) -> Driver:
+    """What makes the sandboxes, as the settings say. Raises EngineUnavailable."""
+    from agent.config import home
+    from sandboxes.driver import connect
+
+    # an image, or a runtime, is nothing that bubblewrap could do instead
+    name = "docker" if settings.image or settings.runtime else settings.driver
+    return await connect(name, cache=home() / "bubblewrap", runtime=settings.runtime, log=log)
 
 
 def sandbox_limits(settings: Settings, seconds: float) -> Limits:

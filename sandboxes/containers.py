@@ -117,6 +117,7 @@ async def container(
         mounts=list(mounts),
         ulimits=_ulimits(limits),
         log_config=_log_none(),
+        runtime=engine.runtime,
     )
     try:
         created = await engine.call(

@@ -51,9 +51,14 @@ class Docker:
         self._layers: dict[str, Layers] = {}
 
     @classmethod
-    async def connect(cls) -> Docker:
-        """Connect to the user's engine. Raises EngineUnavailable, whose text says how to get one."""
-        return cls(await Engine.connect())
+    async def connect(cls, runtime: str | None = None) -> Docker:
+        """Connect to the user's engine. `runtime` is its OCI runtime for containers, such as runsc.
+
+        Raises EngineUnavailable, whose text says how to get one, also for a runtime that the engine does not have.
+        """
+        engine = await Engine.connect()
+        await engine.use_runtime(runtime)
+        return cls(engine)
 
     async def environment(
         self,

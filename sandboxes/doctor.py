@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
-from sandboxes import owner
+import anyio.to_thread
+
+from sandboxes import cgroup, owner
+from sandboxes.bubblewrap import Bubblewrap
 from sandboxes.containers import container, new_name
 from sandboxes.docker import Docker, Sandbox
 from sandboxes.engine import Engine
 from sandboxes.errors import EngineUnavailable, SandboxError
 from sandboxes.images import SYSTEM_PATH, base_image_plan, base_image_tag, find_image
 from sandboxes.leftovers import remove_leftovers
+from sandboxes.machine_environment import missing_helpers, stale
 from sandboxes.toolbox import has_toolbox
 from sandboxes.types import Finding, Limits
 
@@ -19,8 +26,53 @@ PLENTY_MB = 5_000
 """What a base image, a toolbox and a few environments take."""
 
 
-async def diagnose() -> list[Finding]:
-    """Look at everything a sandbox needs, and remove what dead runs left behind. Builds nothing."""
+async def diagnose(cache: Path) -> list[Finding]:
+    """Look at everything a sandbox needs, and remove what dead runs left behind. Builds nothing.
+
+    One driver is enough, unless DOCKER_HOST says that an engine is wanted. `cache` is bubblewrap's.
+    """
+    docker, bubblewrap = await _docker(), await _bubblewrap(cache)
+    if not bubblewrap.ok and docker[0].ok:
+        detail = f"cannot be used, and is not needed beside an engine: {bubblewrap.detail}"
+        bubblewrap = Finding(bubblewrap.name, True, detail)
+    if not docker[0].ok and bubblewrap.ok and not os.environ.get("DOCKER_HOST"):
+        docker = [Finding("engine", True, f"none, so bubblewrap makes the sandboxes: {docker[0].detail}")]
+    return [*docker, bubblewrap, *await anyio.to_thread.run_sync(_left_by_bubblewrap, cache)]
+
+
+async def _bubblewrap(cache: Path) -> Finding:
+    try:
+        driver = await Bubblewrap.connect(cache)
+    except EngineUnavailable as error:
+        text, _, mend = str(error).rpartition(": ")
+        return Finding("bubblewrap", False, text or mend, mend)
+    lacks = missing_helpers()
+    said = [driver.machine.version, "a sandbox starts", driver.limited]
+    said += [f"the tools do without {', '.join(lacks)}, which the machine lacks"] if lacks else []
+    return Finding("bubblewrap", True, "; ".join(said))
+
+
+def _left_by_bubblewrap(cache: Path) -> list[Finding]:
+    """Half-made folders and control groups of killed runs: removed. Its sandboxes end with their run."""
+    folders, groups = stale(cache), cgroup.leftovers()
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    for group in groups:
+        with contextlib.suppress(OSError):  # processes are in it yet, and end with their supervisor
+            Path(group).rmdir()
+    if not folders and not groups:
+        return []
+    kept = [str(path) for path in (*folders, *map(Path, groups)) if path.exists()]
+    if kept:
+        return [
+            Finding(
+                "bubblewrap's leftovers", False, f"can't be removed: {', '.join(kept)}", "remove them by hand"
+            )
+        ]
+    return [Finding("bubblewrap's leftovers", True, f"removed {len(folders) + len(groups)} folders")]
+
+
+async def _docker() -> list[Finding]:
     try:
         docker = await Docker.connect()
     except EngineUnavailable as error:
@@ -61,8 +113,6 @@ def _limits(info: dict[str, Any]) -> Finding:
 
 
 def _disk(info: dict[str, Any]) -> Finding:
-    import shutil
-
     root = Path(str(info.get("DockerRootDir", "/var/lib/docker")))
     while not root.is_dir() and root != root.parent:
         root = root.parent

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from sandboxes.commands import Stream
+from sandboxes.errors import EngineUnavailable
 from sandboxes.types import Completed, Environment, Limits
 
 
@@ -129,3 +130,30 @@ class Driver(Sandboxes, Protocol):
 
         `tree` is the tree's id; `write_tar` writes it as a tar, when it is needed. Raises SandboxError.
         """
+
+
+async def connect(
+    name: str, *, cache: Path, runtime: str | None = None, log: Callable[[str], None]
+) -> Driver:
+    """The driver of this name; for "auto" a Docker engine where one answers, else bubblewrap, and says so.
+
+    `cache` is where bubblewrap keeps environments; `runtime` is the engine's OCI runtime for sandboxes. Raises
+    EngineUnavailable, whose text says how to get one.
+    """
+    from sandboxes.bubblewrap import Bubblewrap
+    from sandboxes.docker import Docker
+
+    if name == "bubblewrap":
+        return await Bubblewrap.connect(cache)
+    try:
+        return await Docker.connect(runtime)
+    except EngineUnavailable as error:
+        if name == "docker":
+            raise
+        without = error
+    try:
+        driver = await Bubblewrap.connect(cache)
+    except EngineUnavailable as error:
+        raise EngineUnavailable(f"{without}; nor can bubblewrap be used: {error}") from error
+    log(f"sandboxes are made by bubblewrap, since there is no Docker engine: {without}")
+    return driver

@@ -37,6 +37,8 @@ class Engine:
         self.api = api
         self.address = address
         self._tls = tls
+        self.runtime: str | None = None
+        """The OCI runtime of all containers; None for the engine's own choice."""
         self._cpus: int | None = None
 
     @classmethod
@@ -64,6 +66,17 @@ class Engine:
             except APIError:
                 self._cpus = 0
         return self._cpus or None
+
+    async def use_runtime(self, runtime: str | None) -> None:
+        """Run all containers by this OCI runtime. Raises EngineUnavailable when the engine says it has none such."""
+        if runtime is not None:
+            known = (await self.call(self.api.info)).get("Runtimes") or {}
+            if known and runtime not in known:
+                raise EngineUnavailable(
+                    f"the engine has no runtime {runtime!r}, but {', '.join(sorted(known))}: add it to the engine's "
+                    "configuration, or name another one with --runtime"
+                )
+        self.runtime = runtime
 
     async def exec_create(
         self,

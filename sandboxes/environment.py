@@ -23,6 +23,7 @@ from sandboxes.commands import GENERATED, TOOLBOX, TOOLS
 from sandboxes.containers import AGENT, agent_tmpfs, container, new_name
 from sandboxes.detect import Plan, Repository, plan, scan
 from sandboxes.docker import BUSYBOX, Sandbox
+from sandboxes.driver import Sandbox as AnySandbox
 from sandboxes.engine import Engine
 from sandboxes.errors import SandboxError, SetupFailed
 from sandboxes.hostnet import HostNetwork
@@ -67,10 +68,10 @@ async def prepare(
     path = next((item[5:] for item in config.get("Env") or () if item.startswith("PATH=")), SYSTEM_PATH)
     if found is None and not setup:
         summary = f"{image} as it is" if image else "no set-up: this is no Python project"
-        digest = _digest(source)
+        digest = digest_of(source)
         return Environment(source, toolbox, tools, path, digest=digest, summary=summary)
 
-    digest = _digest(
+    digest = digest_of(
         RECIPE, source, setup, found and asdict(found), host.public, repository.layout,
         {name: hashlib.sha256(data).hexdigest() for name, data in repository.manifests.items()},
     )  # fmt: skip
@@ -98,7 +99,8 @@ async def prepare(
     )
 
 
-def _digest(*parts: Any) -> str:
+def digest_of(*parts: Any) -> str:
+    """The digest of an environment that was made from these."""
     return "sha256:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -153,50 +155,78 @@ class _Setup:
             directories=_directories(),
         ) as container_id:
             sandbox = Sandbox(self._engine, container_id)
-            await sandbox.put_tree(tree_tar)
-            variables = dict(self._host.variables)
-            if self._host.certificates:
-                await sandbox.put_file(CERTIFICATES, self._host.certificates)
-                variables |= dict.fromkeys(CERTIFICATE_VARIABLES, CERTIFICATES)
-            installer = Installer(sandbox, variables, self._host.masked, self._log, TIME_LIMIT)
-            has_venv = await installer.make_venv(system_packages=found is None, must=found is not None)
-            if found is not None:
-                await installer.install_python(found)
-            for command in commands:
-                await installer.command(command)
-            generated = await self._finish(sandbox, repository)
-            warnings = list(installer.warnings)
-            if found is not None and found.compiles and generated:
-                warnings.append(
-                    "extension modules were compiled at the set-up: a patch to their sources has no effect"
-                )
-            for warning in warnings:
-                self._log(f"warning: {warning}")
-            path = path if has_venv else self._path
-            kept = {
-                "path": path,
-                "variables": {"VIRTUAL_ENV": ENV} if has_venv else {},
-                "summary": installer.summary,
-                "warnings": warnings,
-            }
+            kept = await set_up(
+                sandbox,
+                tree_tar,
+                repository,
+                found,
+                commands,
+                path=self._path,
+                host=self._host,
+                log=self._log,
+            )
             labels = {LABEL: json.dumps(kept)}
+            path = kept["path"]
             await commit(self._engine, container_id, tag, kind="environment", path=path, labels=labels)
 
-    async def _finish(self, sandbox: Sandbox, repository: Repository) -> int:
-        """Keep the generated files in the image; returns their number."""
-        request = json.dumps({"tree": repository.names, "secrets": self._host.secrets}).encode() + b"\n"
-        output, code, error = await sandbox.program(
-            inside.source("finish_setup"), ["/workspace", ENV, GENERATED], io.BytesIO(request), 1 << 16
+
+async def set_up(
+    sandbox: AnySandbox,
+    tree_tar: Path,
+    repository: Repository,
+    found: Plan | None,
+    commands: Sequence[str],
+    *,
+    path: str,
+    host: HostNetwork,
+    log: Callable[[str], None],
+) -> dict[str, Any]:
+    """Set up a repository in a sandbox with network, whose PATH is /opt/env/bin and then `path`.
+
+    Returns what is to be noted with the environment: path, variables, summary, warnings. Raises SetupFailed.
+    """
+    await sandbox.put_tree(tree_tar)
+    variables = dict(host.variables)
+    if host.certificates:
+        await sandbox.put_file(CERTIFICATES, host.certificates)
+        variables |= dict.fromkeys(CERTIFICATE_VARIABLES, CERTIFICATES)
+    installer = Installer(sandbox, variables, host.masked, log, TIME_LIMIT)
+    has_venv = await installer.make_venv(system_packages=found is None, must=found is not None)
+    if found is not None:
+        await installer.install_python(found)
+    for command in commands:
+        await installer.command(command)
+    generated = await _finish(sandbox, repository, host)
+    warnings = list(installer.warnings)
+    if found is not None and found.compiles and generated:
+        warnings.append(
+            "extension modules were compiled at the set-up: a patch to their sources has no effect"
         )
-        if code != 0:
-            raise SetupFailed(f"the set-up could not be finished: {error or f'exit code {code}'}")
-        result = json.loads(output)
-        if result["leaks"]:
-            raise SetupFailed(
-                f"the set-up wrote the credentials of the package index into {result['leaks'][0]!r}; "
-                "an image with credentials is not kept"
-            )
-        return int(result["generated"])
+    for warning in warnings:
+        log(f"warning: {warning}")
+    return {
+        "path": f"{ENV}/bin:{path}" if has_venv else path,
+        "variables": {"VIRTUAL_ENV": ENV} if has_venv else {},
+        "summary": installer.summary,
+        "warnings": warnings,
+    }
+
+
+async def _finish(sandbox: AnySandbox, repository: Repository, host: HostNetwork) -> int:
+    """Keep the generated files with the environment; returns their number."""
+    request = json.dumps({"tree": repository.names, "secrets": host.secrets}).encode() + b"\n"
+    output, code, error = await sandbox.program(
+        inside.source("finish_setup"), ["/workspace", ENV, GENERATED], io.BytesIO(request), 1 << 16
+    )
+    if code != 0:
+        raise SetupFailed(f"the set-up could not be finished: {error or f'exit code {code}'}")
+    result = json.loads(output)
+    if result["leaks"]:
+        raise SetupFailed(
+            f"the set-up wrote the credentials of the package index into {result['leaks'][0]!r}; "
+            "an image with credentials is not kept"
+        )
+    return int(result["generated"])
 
 
 def _directories() -> bytes:

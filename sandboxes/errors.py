@@ -1,10 +1,10 @@
 """What can go wrong with a sandbox, one clear line each.
 
 SandboxError
-├── EngineUnavailable   no Docker engine answers; the text says how to get one
+├── EngineUnavailable   no Docker engine answers, or no bubblewrap sandbox starts; the text says what to do
 ├── ImageUnavailable    the base image cannot be had; the text says what to do
 ├── SetupFailed         the repository's environment could not be built; `log` holds the telling lines
-└── SandboxDied         the container ended under us (killed, or its lifetime was over)
+└── SandboxDied         the sandbox ended under us (killed, or its lifetime was over)
 """
 
 from __future__ import annotations

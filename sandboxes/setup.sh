@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Make what is missing on this machine: .venv with the agent in it, and, where this user may, a running Docker engine.
+# Where there can be none, bubblewrap is enough, unless ENGINE_NEEDED is set.
 # Says exactly what to install where it may not. Safe to run again; then it does nothing but check.
 # Arguments: further programs that must be there, as PROGRAM:PACKAGE.
 set -euo pipefail
@@ -51,25 +52,33 @@ if [ "$(cat .venv/installed 2>/dev/null)" != "$wanted" ] || ! .venv/bin/python -
     printf '%s' "$wanted" >.venv/installed
 fi
 
-# --- the Docker engine
+# --- what makes the sandboxes: the Docker engine, else bubblewrap
 engine_answers() {
     .venv/bin/python -c 'import docker; docker.from_env(timeout=10).ping()' 2>"$log"
 }
+no_engine() {
+    found=$(.venv/bin/agent doctor 2>/dev/null || true)
+    if [ -z "${ENGINE_NEEDED:-}" ] && grep -q '^ok .*bubblewrap: .*a sandbox starts' <<<"$found"; then
+        say "$*; until then bubblewrap makes the sandboxes"
+        exit 0
+    fi
+    fail "$*; where Docker can't be had, install bubblewrap"
+}
 if ! engine_answers; then
     if [ -n "${DOCKER_HOST:-}" ]; then
-        fail "no Docker engine answers at DOCKER_HOST: start it, or unset DOCKER_HOST"
+        no_engine "no Docker engine answers at DOCKER_HOST: start it, or unset DOCKER_HOST"
     fi
     if grep -q 'PermissionError\|Permission denied' "$log"; then
-        fail "this user may not use Docker: run 'sudo usermod -aG docker $(id -un)' and log in again"
+        no_engine "this user may not use Docker: run 'sudo usermod -aG docker $(id -un)' and log in again"
     fi
     if ! command -v dockerd >/dev/null; then
-        may_install || fail "Docker is needed: install it (https://docs.docker.com/engine/install/) and start it"
+        may_install || no_engine "Docker is needed: install it (https://docs.docker.com/engine/install/) and start it"
         install_packages docker.io iptables
     fi
-    [ "$(id -u)" = 0 ] || fail "the Docker engine is not running: start it with 'sudo systemctl start docker'"
+    [ "$(id -u)" = 0 ] || no_engine "the Docker engine is not running: start it with 'sudo systemctl start docker'"
     say "starting the Docker engine"
     if [ -d /run/systemd/system ]; then
-        systemctl start docker || fail "the Docker engine did not start: see 'journalctl -u docker'"
+        systemctl start docker || no_engine "the Docker engine did not start: see 'journalctl -u docker'"
     else
         setsid nohup dockerd >/var/log/dockerd.log 2>&1 </dev/null &
     fi
@@ -77,7 +86,7 @@ if ! engine_answers; then
         if engine_answers; then break; fi
         sleep 1
     done
-    engine_answers || { tail -n 5 /var/log/dockerd.log >&2 2>/dev/null; fail "the Docker engine did not start"; }
+    engine_answers || { tail -n 5 /var/log/dockerd.log >&2 2>/dev/null; no_engine "the Docker engine did not start"; }
 fi
 # Where no registry can be reached, the base image is made of distribution packages: that needs debootstrap.
 if may_install && ! command -v debootstrap >/dev/null; then

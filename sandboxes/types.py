@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+DRIVERS = ("auto", "docker", "bubblewrap")
+"""What can make sandboxes; auto is the first of the others that works."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -16,19 +19,19 @@ class Limits:
     workspace_mb: int = 2048
     tmp_mb: int = 1024
     lifetime_seconds: int = 7200
-    """The container ends by itself after this time, whatever became of its owner."""
+    """The sandbox ends by itself after this time, whatever became of its owner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """An image in which a repository's tests can run, and how to run in it."""
+    """What a repository's tests can run in, and how to run in it."""
 
     image: str
-    """Image id, `sha256:…`."""
+    """Docker: the image's id, `sha256:…`. Bubblewrap: the folder in its cache that holds /opt/env."""
     toolbox: str
-    """Name of the volume for /opt/toolbox."""
+    """Name of the volume, or of the folder, for /opt/toolbox."""
     tools: str
-    """Name of the volume for /opt/toolbox/lib/agent-tools."""
+    """Name of the volume, or of the folder, for /opt/toolbox/lib/agent-tools."""
     path: str
     """PATH in the sandbox."""
     variables: Mapping[str, str] = field(default_factory=dict)

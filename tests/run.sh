@@ -2,7 +2,8 @@
 # All checks: style, types, import rules, and every test, those with a Docker engine too. Further arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-sandboxes/setup.sh rg:ripgrep busybox:busybox # the tools are tested on the host too
+# the tools are tested on the host too, and both drivers
+ENGINE_NEEDED=1 sandboxes/setup.sh rg:ripgrep busybox:busybox bwrap:bubblewrap
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy

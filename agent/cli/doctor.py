@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from pathlib import Path
 
 from agent.cli.streams import print_result
 from agent.text import printable
@@ -24,9 +25,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from agent.cli.signals import run_async
+    from agent.config import home
+    from agent.errors import UsageError
     from sandboxes.doctor import diagnose
 
-    findings = run_async(diagnose)
+    try:
+        cache = home() / "bubblewrap"
+    except UsageError:
+        cache = Path(os.devnull)  # nothing can be kept, as another finding tells
+    findings = run_async(diagnose, cache)
     findings += [_git(), _model(), _runs(), _spent_today(), _temporary()]
     lines = []
     for finding in findings:

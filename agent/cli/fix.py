@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.cli.inputs import (
+    add_sandbox_flags,
     check_output,
     dollars,
     new_run,
@@ -51,6 +52,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     p.add_argument("--test-patch", metavar="FILE", help="hidden tests as a patch; only the gate sees them")
     p.add_argument("--test", metavar="CMD", help="the test command (default: by what is in the repository)")
+    add_sandbox_flags(p)
     p.add_argument(
         "--image", metavar="IMAGE", help="the image to work in (default: set up from the repository)"
     )
@@ -178,6 +180,8 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
         "test": args.test,
         "test_from": None if args.test is None else "--test",
         "image": args.image,
+        "driver": args.sandbox,
+        "runtime": args.runtime,
         "models": tuple(args.model) if args.model else None,
         "thinking": args.thinking,
         "attempts": args.attempts,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.cli.inputs import (
+    add_sandbox_flags,
     check_output,
     new_run_id,
     read_file,
@@ -45,6 +46,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p.add_argument("--fail-to-pass", action="append", default=[], metavar="TEST_ID", help="may be repeated")
     p.add_argument("--test-patch", metavar="FILE", help="tests that the base doesn't have, as a patch")
     p.add_argument("--test", metavar="CMD", help="the test command (default: by what is in the repository)")
+    add_sandbox_flags(p)
     p.add_argument(
         "--image", metavar="IMAGE", help="the image to judge in (default: set up from the repository)"
     )
@@ -76,6 +78,7 @@ def main(args: argparse.Namespace) -> int:
         test = then.test_command if then else args.test
         test_from = None if test is None else "from the proof" if then else "--test"
         given = {"test": test, "test_from": test_from, "image": args.image}
+        given |= {"driver": args.sandbox, "runtime": args.runtime}
         settings = checked(
             replace(settings, **{k: v for k, v in given.items() if v is not None}), "command line"
         )
@@ -142,9 +145,8 @@ async def _judge(
     import anyio.to_thread
 
     from agent.gate import Runner, judge, smaller
-    from agent.run import TOOLS, sandbox_limits
+    from agent.run import TOOLS, connect_driver, sandbox_limits
     from agent.scratch import scratch
-    from sandboxes.docker import Docker
     from sandboxes.errors import SandboxError, SetupFailed
 
     def log(text: str) -> None:
@@ -153,18 +155,18 @@ async def _judge(
         print(printable(text), file=sys.stderr)
 
     try:
-        docker = await Docker.connect()
+        driver = await connect_driver(settings, log)
         tree = repository.tree_of(base)
         with scratch() as folder:
             tar = Path(folder) / "base.tar"
             await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
-            environment = await docker.environment(
+            environment = await driver.environment(
                 tar, image=settings.image, setup=settings.setup, tools_dir=TOOLS, log=log
             )
         write = partial(repository.write_tar, tree)
-        async with docker.workspace(environment, tree, write, log=log) as begun:
+        async with driver.workspace(environment, tree, write, log=log) as begun:
             runner = Runner(
-                docker,
+                driver,
                 repository,
                 begun,
                 settings.test,

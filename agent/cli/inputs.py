@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import secrets
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
+from sandboxes.types import DRIVERS
 
 if TYPE_CHECKING:
     from agent.budget import Budget
@@ -26,6 +28,19 @@ MAX_MANIFEST = 1024 * 1024
 """Bytes of a repository's file that is read to find its test command."""
 MAX_FILE = 64 * 1024 * 1024
 """Bytes of any other file that a flag names."""
+
+
+def add_sandbox_flags(p: argparse.ArgumentParser) -> None:
+    """What makes the sandboxes."""
+    p.add_argument(
+        "--sandbox",
+        choices=DRIVERS,
+        help="what makes the sandboxes: a Docker engine, bubblewrap (no engine and no images: the machine's own "
+        "programs), or the first of them that works (default: auto)",
+    )
+    p.add_argument(
+        "--runtime", metavar="NAME", help="the OCI runtime of a Docker engine's sandboxes, such as runsc"
+    )
 
 
 def read_file(path: str, flag: str, limit: int = MAX_FILE) -> bytes:

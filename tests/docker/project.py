@@ -56,6 +56,7 @@ ENVIRONMENT_KEYS = (
     "SSL_CERT_FILE",
     "PIP_CERT",
     "TMPDIR",
+    "PYTHONPATH",
 )
 
 

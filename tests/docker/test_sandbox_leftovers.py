@@ -86,8 +86,17 @@ def test_doctor_finds_all_in_order_and_removes_what_was_left(tmp_path):
     assert owner.stdout.readline() == "ready\n"
     owner.kill()
     owner.wait()
-    findings = {finding.name: finding for finding in anyio.run(diagnose)}
-    assert set(findings) == {"engine", "limits", "disk", "base image", "toolbox", "sandbox", "leftovers"}
+    findings = {finding.name: finding for finding in anyio.run(diagnose, tmp_path)}
+    assert set(findings) == {
+        "engine",
+        "limits",
+        "disk",
+        "base image",
+        "toolbox",
+        "sandbox",
+        "leftovers",
+        "bubblewrap",
+    }
     assert [name for name, finding in findings.items() if not finding.ok] == []
     assert "killed-running" in findings["leftovers"].detail
     assert containers("killed-running") == []

@@ -176,6 +176,7 @@ def test_without_an_engine_the_exit_code_says_environment_and_the_result_says_so
     done = agent(
         folder,
         *["fix", "--repo", "repo", "--issue", "issue.md", "--model", script(folder, [[]]), "--json"],
+        *["--sandbox", "docker"],
         DOCKER_HOST="unix:///no/such/socket",
     )
     assert done.returncode == 3
@@ -188,8 +189,9 @@ def test_without_an_engine_the_exit_code_says_environment_and_the_result_says_so
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:abc", "tcp://:99999"])
 def test_an_engine_s_address_that_is_none_is_named(folder, address):
     (folder / "fix.diff").write_text(PATCH)
-    gate = agent(folder, "gate", "--repo", "repo", "--patch", "fix.diff", DOCKER_HOST=address)
-    issue = ["--issue", "issue.md", "--model", script(folder, [[]])]
+    words = ["gate", "--repo", "repo", "--patch", "fix.diff", "--sandbox", "docker"]
+    gate = agent(folder, *words, DOCKER_HOST=address)
+    issue = ["--issue", "issue.md", "--model", script(folder, [[]]), "--sandbox", "docker"]
     fix = agent(folder, "fix", "--repo", "repo", *issue, DOCKER_HOST=address)
     doctor = agent(folder, "doctor", DOCKER_HOST=address)
     assert (gate.returncode, fix.returncode, doctor.returncode) == (3, 3, 3)

@@ -61,7 +61,9 @@ def test_no_permission():
 
 def test_doctor_says_it_with_the_mend_apart(tmp_path, monkeypatch, docker_program):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    (finding,) = anyio.run(diagnose)
+    finding, bubblewrap = anyio.run(diagnose, tmp_path)
     assert (finding.name, finding.ok) == ("engine", False)
     assert finding.detail == "Docker is installed, but its engine is not running"
     assert finding.mend.startswith("start it")
+    assert (bubblewrap.ok, bubblewrap.detail) == (False, "bubblewrap is not installed")
+    assert "install" in bubblewrap.mend

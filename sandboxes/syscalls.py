@@ -1,0 +1,150 @@
+"""What the supervisor of a bubblewrap sandbox asks of the kernel. Standard library only; see sandboxes.supervisor."""
+# ruff: noqa: PTH102
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+
+TYPE_CHECKING = False  # typing takes a while to import
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, NoReturn
+
+UID = GID = 1000
+"""Who commands run as, inside."""
+ROOTS = 65533
+"""Who they are on the host, when the agent runs as root there: a number that Debian's policy keeps unused."""
+STAGE = "/mnt"
+
+_CLONE_NEWNS, _CLONE_NEWCGROUP, _CLONE_NEWUTS, _CLONE_NEWIPC = 0x20000, 0x02000000, 0x04000000, 0x08000000
+_CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+_ALL = _CLONE_NEWNS | _CLONE_NEWCGROUP | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWUSER | _CLONE_NEWNET
+_PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 4, 24, 38, 22
+_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
+_CAPABILITY_VERSION = 0x20080522
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def hide() -> None:
+    """So that nothing with the same user can trace this process, or a child of it that is not yet its program."""
+    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def enter(pidfd: int, *, processes: bool) -> None:
+    """Go into the namespaces of a process; children into its process namespace too, where asked. Raises OSError."""
+    sys.meta_path.clear()  # in there nothing is imported: what lies in its place may be the sandbox's
+    call(_libc.setns, pidfd, _ALL | (_CLONE_NEWPID if processes else 0))
+
+
+def become_user(limits: Mapping[str, Any], most: int) -> None:
+    """Become the user of the commands, for good, who may have `most` processes."""
+    for name, value in (("NOFILE", 4096), ("FSIZE", limits["file_mb"] << 20), ("CORE", 0)):
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+    if limits["affinity"]:
+        os.sched_setaffinity(0, limits["affinity"])
+    for capability in range(64):
+        _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+    os.setresgid(GID, GID, GID)
+    os.setresuid(UID, UID, UID)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    call(_libc.capset, ctypes.byref(header), ctypes.byref((ctypes.c_uint32 * 6)()))
+    call(_libc.prctl, _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    # counted in the sandbox's user namespace alone
+    resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+
+
+def filter_calls(code: bytes) -> None:
+    """Put system calls under a filter. Raises OSError."""
+    call(_libc.prctl, _PR_SET_SECCOMP, 2, ctypes.byref(_Filter(code)), 0, 0)
+
+
+class _Filter(ctypes.Structure):
+    """struct sock_fprog."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+    def __init__(self, code: bytes) -> None:
+        super().__init__(len(code) // 8, code)
+
+
+def execute(argv: list[str], variables: Mapping[str, str]) -> NoReturn:
+    """Become a program, found by PATH. Python's own execvpe imports a module for that."""
+    fault: OSError = FileNotFoundError(2, os.strerror(2), argv[0])
+    folders = [""] if "/" in argv[0] else [f"{folder}/" for folder in variables["PATH"].split(":")]
+    for folder in folders:
+        try:
+            os.execve(f"{folder}{argv[0]}", argv, variables)  # noqa: S606
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            fault = error
+    raise fault
+
+
+def call(function: Any, *args: Any) -> None:
+    if function(*args) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def exit_code(status: int) -> int:
+    """The exit code; 128 and the signal's number for what was killed."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def plain_signals() -> None:
+    """As a program expects them: Python ignores some."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def in_memory(data: bytes) -> str:
+    """The number of an inheritable descriptor of a file in memory, to be read from its start."""
+    fd = os.memfd_create("assay", 0)
+    with os.fdopen(fd, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return str(fd)
+
+
+def staged_folders(folders: Sequence[str]) -> dict[str, str]:
+    """Folder -> where the commands' user can reach it.
+
+    That is where it is, but for root: in a mount namespace of its own it lays its folders open to the other user that
+    it becomes.
+    """
+    if os.geteuid() != 0 or not folders:
+        return {folder: folder for folder in folders}
+    call(_libc.unshare, _CLONE_NEWNS)
+    _mount(None, "/", _MS_REC | _MS_PRIVATE)
+    opened = {folder: os.open(folder, os.O_PATH | os.O_DIRECTORY) for folder in folders}
+    _mount(b"tmpfs", STAGE, 0, b"tmpfs", b"mode=755")
+    staged = {}
+    for number, (folder, fd) in enumerate(opened.items()):
+        staged[folder] = f"{STAGE}/{number}"
+        os.mkdir(staged[folder])
+        _mount(f"/proc/self/fd/{fd}".encode(), staged[folder], _MS_BIND)
+    return staged
+
+
+def _mount(
+    source: bytes | None, target: str, flags: int, kind: bytes | None = None, data: bytes | None = None
+) -> None:
+    call(_libc.mount, source, target.encode(), kind, ctypes.c_ulong(flags), data)
+
+
+def read_until(fd: int, end: bytes) -> bytes:
+    """What comes until it ends so, or there is no more."""
+    data = b""
+    while chunk := os.read(fd, 4096):
+        data += chunk
+        if end and data.rstrip(b" \n").endswith(end.strip()):
+            break
+    return data
