@@ -29,9 +29,10 @@ from sandboxes.images import SYSTEM_PATH, commit, ensure_base_image, ensure_imag
 from sandboxes.install import Installer
 from sandboxes.locks import exclusively
 from sandboxes.toolbox import ensure_toolbox
+from sandboxes.toolchains import ensure_toolchains
 from sandboxes.types import Environment, Limits
 
-RECIPE = 1
+RECIPE = 2
 """To be raised when the same repository should be set up anew."""
 TIME_LIMIT = 1200
 LIMITS = Limits(memory_mb=8192, pids=1024, tmp_mb=4096, lifetime_seconds=TIME_LIMIT + 300)
@@ -61,17 +62,20 @@ async def prepare(
     except (OSError, tarfile.TarError) as error:
         raise SandboxError(f"cannot read the repository's tar: {error}") from error
     found = plan(repository) if not image and setup is None else None
+    if found is not None:
+        source = await ensure_toolchains(engine, source, found.toolchains, log)
     host = await anyio.to_thread.run_sync(HostNetwork.read)
     config = await image_config(engine, source)
     path = next((item[5:] for item in config.get("Env") or () if item.startswith("PATH=")), SYSTEM_PATH)
     if found is None and not setup:
-        summary = f"{image} as it is" if image else "no set-up: this is no Python project"
+        summary = f"{image} as it is" if image else "no set-up: no language was found that has one"
         digest = _digest(source)
         return Environment(source, toolbox, tools, path, digest=digest, summary=summary)
 
     digest = _digest(
         RECIPE, source, setup, found and asdict(found), host.public, repository.layout,
         {name: hashlib.sha256(data).hexdigest() for name, data in repository.manifests.items()},
+        repository.content if found and found.builds else "",
     )  # fmt: skip
     tag = "assay-env:" + digest.removeprefix("sha256:")[:32]
     cached = await _cached(engine, tag)
@@ -158,14 +162,16 @@ class _Setup:
                 await sandbox.put_file(CERTIFICATES, self._host.certificates)
                 variables |= dict.fromkeys(CERTIFICATE_VARIABLES, CERTIFICATES)
             installer = Installer(sandbox, variables, self._host.masked, self._log, TIME_LIMIT)
-            has_venv = await installer.make_venv(system_packages=found is None, must=found is not None)
+            has_venv = await installer.make_venv(
+                system_packages=found is None, must=found is not None, plan=found.python if found else None
+            )
             if found is not None:
-                await installer.install_python(found)
+                await installer.install_all(found)
             for command in commands:
                 await installer.command(command)
             generated = await self._finish(sandbox, repository)
             warnings = list(installer.warnings)
-            if found is not None and found.compiles and generated:
+            if found is not None and found.python and found.python.compiles and generated:
                 warnings.append(
                     "extension modules were compiled at the set-up: a patch to their sources has no effect"
                 )
@@ -174,8 +180,11 @@ class _Setup:
             path = path if has_venv else self._path
             kept = {
                 "path": path,
-                "variables": {"VIRTUAL_ENV": ENV} if has_venv else {},
-                "summary": installer.summary,
+                "variables": {
+                    **({"VIRTUAL_ENV": ENV} if has_venv else {}),
+                    **(found.variables if found else {}),
+                },
+                "summary": "; ".join(installer.summary),
                 "warnings": warnings,
             }
             labels = {LABEL: json.dumps(kept)}

@@ -8,12 +8,17 @@ from sandboxes.detect import plan, scan
 from tests.docker.sandbox_tools import tar_of
 
 
-def of(tmp_path, files):
+def whole(tmp_path, files):
     return plan(scan(tar_of(tmp_path / "tree.tar", {name: text.encode() for name, text in files.items()})))
 
 
+def of(tmp_path, files):
+    found = whole(tmp_path, files)
+    return found and found.python
+
+
 def test_a_tree_without_python_has_no_plan(tmp_path):
-    assert of(tmp_path, {"main.go": "package main", "README.md": ""}) is None
+    assert whole(tmp_path, {"main.c": "int main;", "README.md": ""}) is None
 
 
 def test_bare_python_files_get_pytest_alone(tmp_path):
@@ -255,5 +260,6 @@ def test_the_layout_follows_what_an_editable_install_depends_on(tmp_path):
     assert layout(**{"pkg2/__init__.py": b""}) != before
     found = plan(scan(tar_of(tmp_path / "tree.tar", files)))
     assert found is not None
-    assert found.compiles
-    assert replace(found, compiles=False) == of(tmp_path, {"setup.py": "", "pkg/__init__.py": ""})
+    assert found.python is not None
+    assert found.python.compiles
+    assert replace(found.python, compiles=False) == of(tmp_path, {"setup.py": "", "pkg/__init__.py": ""})

@@ -1,0 +1,79 @@
+"""What a Java repository says of its own set-up: Maven or Gradle."""
+
+from __future__ import annotations
+
+import re
+
+from sandboxes.detect.steps import Part, Step
+from sandboxes.detect.tree import Repository
+
+HAVE = 17
+"""The Java of Debian bookworm."""
+MAVEN_REPOSITORY = "/opt/env/m2"
+RELEASE = re.compile(
+    r"<(?:maven\.compiler\.(?:release|source|target)|java\.version|release)>\s*(?:1\.)?(\d+)\s*<"
+    r"|(?:sourceCompatibility|JavaVersion\.VERSION_|JavaLanguageVersion\.of\()\D{0,4}(?:1[._])?(\d+)"
+)
+
+
+def java_part(repository: Repository) -> Part | None:
+    """What to do, or None for a repository that neither Maven nor Gradle builds."""
+    if "pom.xml" in repository.manifests:
+        return _maven(repository)
+    for name in ("build.gradle", "build.gradle.kts"):
+        if name in repository.manifests:
+            return _gradle(repository, name)
+    return None
+
+
+def _maven(repository: Repository) -> Part:
+    program = "sh ./mvnw" if "mvnw" in repository.names else "mvn"
+    # in a copy, so that nothing compiled is taken for the compiled form of patched sources; and with the tests, since
+    # Maven finds what runs them only when it runs them
+    warm = (
+        "rm -rf /tmp/warm && cp -r /workspace /tmp/warm && cd /tmp/warm && "
+        f"{program} -B -ntp -fae -Dmaven.test.failure.ignore=true test; code=$?; rm -rf /tmp/warm; exit $code"
+    )
+    return Part(
+        language="Java",
+        toolchains=("java",),
+        steps=(Step("running the tests once with Maven, which downloads all that they need", (warm,)),),
+        summary="Java, packages with Maven",
+        mend="name an image that has Maven and the packages (in its ~/.m2 or a mirror): --image",
+        variables={
+            "MAVEN_OPTS": f"-Dmaven.repo.local={MAVEN_REPOSITORY}",
+            "MAVEN_USER_HOME": "/opt/env/maven",
+            "MAVEN_ARGS": "-o",
+        },
+        while_set_up={"MAVEN_ARGS": "-B"},
+        warnings=_warnings(repository, "pom.xml"),
+    )
+
+
+def _gradle(repository: Repository, name: str) -> Part:
+    wrapper = "gradlew" in repository.names
+    program = "sh ./gradlew" if wrapper else "gradle"
+    warm = (
+        "rm -rf /tmp/warm && cp -r /workspace /tmp/warm && cd /tmp/warm && "
+        f"{program} --no-daemon --continue test testClasses; code=$?; rm -rf /tmp/warm; exit $code"
+    )
+    return Part(
+        language="Java",
+        toolchains=("java",) if wrapper else ("java", "gradle"),
+        steps=(Step("running the tests once with Gradle, which downloads all that they need", (warm,)),),
+        summary="Java, packages with Gradle",
+        mend="name an image that has Gradle and the packages: --image gradle:8-jdk17",
+        variables={},
+        while_set_up={"GRADLE_USER_HOME": "/opt/env/gradle"},
+        warnings=_warnings(repository, name),
+    )
+
+
+def _warnings(repository: Repository, name: str) -> tuple[str, ...]:
+    asked = max((int(found[1] or found[2]) for found in RELEASE.finditer(repository.text(name))), default=0)
+    if asked <= HAVE:
+        return ()
+    return (
+        f"{name} asks for Java {asked}, and Debian's packages have {HAVE}: where it does not compile, "
+        f"--image maven:3-eclipse-temurin-{asked} or another image with it is the way",
+    )

