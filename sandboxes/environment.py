@@ -29,7 +29,7 @@ from sandboxes.images import SYSTEM_PATH, commit, ensure_base_image, ensure_imag
 from sandboxes.install import Installer
 from sandboxes.locks import exclusively
 from sandboxes.toolbox import ensure_toolbox
-from sandboxes.toolchains import ensure_toolchains
+from sandboxes.toolchains import CERTIFICATES, ensure_toolchains
 from sandboxes.types import Environment, Limits
 
 RECIPE = 2
@@ -38,9 +38,10 @@ TIME_LIMIT = 1200
 LIMITS = Limits(memory_mb=8192, pids=1024, tmp_mb=4096, lifetime_seconds=TIME_LIMIT + 300)
 ENV = "/opt/env"
 LABEL = "assay.environment"
-CERTIFICATES = "/run/certificates.pem"
+NPMRC = "/run/npmrc"
 CERTIFICATE_VARIABLES = (
     "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS",
+    "CARGO_HTTP_CAINFO",
 )  # fmt: skip
 
 
@@ -62,9 +63,9 @@ async def prepare(
     except (OSError, tarfile.TarError) as error:
         raise SandboxError(f"cannot read the repository's tar: {error}") from error
     found = plan(repository) if not image and setup is None else None
-    if found is not None:
-        source = await ensure_toolchains(engine, source, found.toolchains, log)
     host = await anyio.to_thread.run_sync(HostNetwork.read)
+    if found is not None:
+        source = await ensure_toolchains(engine, source, found.toolchains, toolbox, host, log)
     config = await image_config(engine, source)
     path = next((item[5:] for item in config.get("Env") or () if item.startswith("PATH=")), SYSTEM_PATH)
     if found is None and not setup:
@@ -161,6 +162,9 @@ class _Setup:
             if self._host.certificates:
                 await sandbox.put_file(CERTIFICATES, self._host.certificates)
                 variables |= dict.fromkeys(CERTIFICATE_VARIABLES, CERTIFICATES)
+            if self._host.npmrc:
+                await sandbox.put_file(NPMRC, self._host.npmrc)
+                variables["npm_config_userconfig"] = NPMRC
             installer = Installer(sandbox, variables, self._host.masked, self._log, TIME_LIMIT)
             has_venv = await installer.make_venv(
                 system_packages=found is None, must=found is not None, plan=found.python if found else None

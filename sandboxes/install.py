@@ -70,7 +70,7 @@ class Installer:
 
     async def _fitting(self, plan: PythonPlan) -> str:
         """The program of a Python that the project runs with, as far as there is one."""
-        done = await self._sandbox.run([*"python3 -I -c".split(), PRINT_VERSION], timeout=60)
+        done = await self._sandbox.run(["python3", "-I", "-c", PRINT_VERSION], timeout=60)
         version = done.output.decode("utf-8", "replace").strip()
         if done.exit_code != 0 or not (wanted := other_python(plan, version)):
             return "python3"
@@ -82,8 +82,8 @@ class Installer:
             return OTHER_PYTHON
         self.warnings.append(
             f"the project asks for {asked} and the image has {version}; uv could not get another one "
-            f"({telling(failure)}), so {version} it is: name an image that has it, such as --image python:{wanted}, or a "
-            "base image by AGENT_BASE_IMAGE"
+            f"({telling(failure)}), so {version} it is: name an image that has it, such as --image "
+            f"python:{wanted}, or a base image by AGENT_BASE_IMAGE"
         )
         return "python3"
 

