@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
@@ -33,6 +33,7 @@ from sandboxes.detect.tree import COMPILED, REQUIREMENTS_NAME, Repository
 PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 CONDA = re.compile(r"environment\.ya?ml|conda\.ya?ml|meta\.yaml")
 PYTHON_TEST = re.compile(r"(?:.*/)?(?:test_[^/]*|[^/]*_test|conftest)\.py")
+_DEVELOPERS = re.compile(r"(?:^|[^a-z])dev", re.I)
 MOST_MEMBERS = 30
 """Packages of one repository that are installed beside each other."""
 
@@ -156,8 +157,9 @@ def _plan(repository: Repository, folder: str, members: tuple[str, ...]) -> Pyth
         ),
         *re.findall(r"""['"]([A-Za-z][\w-]*)['"]\s*[\]:]""", setup_py),
     ]
-    groups = [name for name in table(pyproject, "dependency-groups") if TEST_NAME.fullmatch(name)]
+    groups = _for_tests(name for name in table(pyproject, "dependency-groups") if TEST_NAME.fullmatch(name))
     files = [name for name in sorted(manifests) if _is_requirements(PurePosixPath(name), installable)]
+    wanted = _for_tests(name for name in extras if TEST_NAME.fullmatch(name))
     loose = [*tool_requirements(pyproject), *tests_require(setup_py), *tox.requirements]
     loose += [*_pipfile(repository, warnings), *_nox(repository.text("noxfile.py"))]
     if setup_cfg.has_option("options", "tests_require"):
@@ -173,13 +175,11 @@ def _plan(repository: Repository, folder: str, members: tuple[str, ...]) -> Pyth
         folder=folder,
         installable=installable,
         members=members or _uv_members(repository, pyproject),
-        extras=unique(
-            name for name in [*extras, *tox.extras] if TEST_NAME.fullmatch(name) or name in tox.extras
-        ),
+        extras=unique(name for name in [*extras, *tox.extras] if name in wanted or name in tox.extras),
         groups=unique([*groups, *tox.groups]),
         files={
             name: tuple(requirement_lines(repository.text(name).splitlines()))
-            for name in unique([*files, *(name for name in tox.files if name in manifests)])
+            for name in unique([*_for_tests(files), *(name for name in tox.files if name in manifests)])
         },
         loose=unique(requirement_lines(loose)),
         dependencies=unique(requirement_lines(_dependencies(pyproject, setup_cfg))),
@@ -193,6 +193,14 @@ def _plan(repository: Repository, folder: str, members: tuple[str, ...]) -> Pyth
         ),
         warnings=tuple(warnings),
     )
+
+
+def _for_tests(names: Iterable[str]) -> list[str]:
+    """Of what tests and what developers need, the former alone where there are both: the latter adds what checks
+    style, builds documentation, and takes long to install."""
+    found = list(names)
+    tests = [name for name in found if re.search(r"test", name, re.I)]
+    return [name for name in found if name in tests or not _DEVELOPERS.search(name)] if tests else found
 
 
 def _is_requirements(path: PurePosixPath, installable: bool) -> bool:

@@ -49,7 +49,7 @@ lint = []
     )
     assert found is not None
     assert found.installable
-    assert found.extras == ("tests", "Dev")
+    assert found.extras == ("tests",)
     assert found.groups == ("testing",)
     assert found.dependencies == ("click>=8", "tomli; python_version < '3.11'")
     assert found.version == "4.8.1"

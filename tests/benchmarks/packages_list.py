@@ -1,0 +1,62 @@
+"""The packages of `tests.benchmarks.packages`: chosen for variety, before any was set up. Names and versions only."""
+
+from __future__ import annotations
+
+PYPI = {
+    "attrs": "hatchling, dependency groups",
+    "cachetools": "setuptools, tox",
+    "cleo": "Poetry, lock file",
+    "click": "flit, dependency groups",
+    "findpython": "PDM",
+    "h11": "setup.py alone, tests in the package",
+    "humanize": "hatch-vcs, extras",
+    "itsdangerous": "flit, requirements folder",
+    "markupsafe": "C extension",
+    "marshmallow": "flit, extras",
+    "more-itertools": "flit, unittest",
+    "msgpack": "Cython extension, requirements file",
+    "parso": "setup.py and setup.cfg, extras",
+    "pluggy": "setuptools-scm, tests in testing/",
+    "poetry-core": "Poetry, builds itself",
+    "python-dateutil": "setup.cfg, requirements file",
+    "requests": "requirements-dev.txt",
+    "resolvelib": "setuptools, extras",
+    "simplejson": "C extension, unittest in the package",
+    "sortedcontainers": "setup.py alone, tox",
+    "tabulate": "setuptools-scm, tox",
+    "tomlkit": "Poetry",
+    "toolz": "setuptools, tests in the package",
+    "ujson": "C++ extension",
+}
+"""Source distributions of the package index."""
+NPM = {
+    "@fastify/error": "node --test",
+    "avvio": "node --test",
+    "fastq": "tape, lint",
+    "find-my-way": "borp",
+    "hpagent": "ava",
+    "json-stringify-safe": "mocha",
+    "process-warning": "node --test",
+    "qs": "tape, nyc",
+    "reusify": "tape",
+    "secure-json-parse": "node --test, c8",
+}
+"""Packages of npm's registry that ship their tests."""
+GO = {
+    "golang-github-dustin-go-humanize": "no dependencies",
+    "golang-github-google-uuid": "no dependencies",
+    "golang-github-hashicorp-go-version": "no dependencies",
+    "golang-github-mattn-go-isatty": "needs golang.org/x/sys",
+    "golang-github-mitchellh-mapstructure": "no dependencies",
+    "golang-github-spf13-pflag": "no dependencies",
+}
+RUST = {
+    "rust-fnv": "no dependencies",
+    "rust-itoa": "an optional dependency",
+    "rust-matches": "no dependencies",
+    "rust-percent-encoding": "no dependencies",
+    "rust-scopeguard": "no dependencies",
+    "rust-shlex": "no dependencies",
+    "rust-strsim": "no dependencies",
+}
+"""Debian's source packages: Go modules and crates as they were published."""
