@@ -30,17 +30,19 @@ from sandboxes.images import SYSTEM_PATH, commit, ensure_base_image, ensure_imag
 from sandboxes.install import Installer
 from sandboxes.locks import exclusively
 from sandboxes.toolbox import ensure_toolbox
+from sandboxes.toolchains import CERTIFICATES, ensure_toolchains
 from sandboxes.types import Environment, Limits
 
-RECIPE = 1
+RECIPE = 2
 """To be raised when the same repository should be set up anew."""
 TIME_LIMIT = 1200
 LIMITS = Limits(memory_mb=8192, pids=1024, tmp_mb=4096, lifetime_seconds=TIME_LIMIT + 300)
 ENV = "/opt/env"
 LABEL = "assay.environment"
-CERTIFICATES = "/run/certificates.pem"
+NPMRC = "/run/npmrc"
 CERTIFICATE_VARIABLES = (
     "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS",
+    "CARGO_HTTP_CAINFO",
 )  # fmt: skip
 
 
@@ -63,16 +65,19 @@ async def prepare(
         raise SandboxError(f"cannot read the repository's tar: {error}") from error
     found = plan(repository) if not image and setup is None else None
     host = await anyio.to_thread.run_sync(HostNetwork.read)
+    if found is not None:
+        source = await ensure_toolchains(engine, source, found.toolchains, toolbox, host, log)
     config = await image_config(engine, source)
     path = next((item[5:] for item in config.get("Env") or () if item.startswith("PATH=")), SYSTEM_PATH)
     if found is None and not setup:
-        summary = f"{image} as it is" if image else "no set-up: this is no Python project"
+        summary = f"{image} as it is" if image else "no set-up: no language was found that has one"
         digest = _digest(source)
         return Environment(source, toolbox, tools, path, digest=digest, summary=summary)
 
     digest = _digest(
         RECIPE, source, setup, found and asdict(found), host.public, repository.layout,
         {name: hashlib.sha256(data).hexdigest() for name, data in repository.manifests.items()},
+        repository.content if found and found.builds else "",
     )  # fmt: skip
     tag = "assay-env:" + digest.removeprefix("sha256:")[:32]
     cached = await _cached(engine, tag)
@@ -158,25 +163,34 @@ class _Setup:
             if self._host.certificates:
                 await sandbox.put_file(CERTIFICATES, self._host.certificates)
                 variables |= dict.fromkeys(CERTIFICATE_VARIABLES, CERTIFICATES)
+            if self._host.npmrc:
+                await sandbox.put_file(NPMRC, self._host.npmrc)
+                variables["npm_config_userconfig"] = NPMRC
             installer = Installer(sandbox, variables, self._host.masked, self._log, TIME_LIMIT)
-            has_venv = await installer.make_venv(system_packages=found is None, must=found is not None)
+            # the user's commands are given one too, for whatever they install with pip
+            has_venv = (found is None or found.python is not None) and await installer.make_venv(
+                system_packages=found is None, must=found is not None, plan=found.python if found else None
+            )
             if found is not None:
-                await installer.install_python(found)
+                await installer.install_all(found)
             for command in commands:
                 await installer.command(command)
             generated = await self._finish(sandbox, repository)
             warnings = list(installer.warnings)
-            if found is not None and found.compiles and generated:
+            if found is not None and found.python and found.python.compiles and generated:
                 warnings.append(
                     "extension modules were compiled at the set-up: a patch to their sources has no effect"
                 )
             for warning in warnings:
                 self._log(f"warning: {warning}")
-            path = path if has_venv else self._path
+            path = path if has_venv or found else self._path
             kept = {
                 "path": path,
-                "variables": {"VIRTUAL_ENV": ENV} if has_venv else {},
-                "summary": installer.summary,
+                "variables": {
+                    **({"VIRTUAL_ENV": ENV} if has_venv else {}),
+                    **(found.variables if found else {}),
+                },
+                "summary": "; ".join(installer.summary),
                 "warnings": warnings,
             }
             labels = {LABEL: json.dumps(kept)}
