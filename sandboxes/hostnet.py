@@ -148,6 +148,11 @@ def _pip_files() -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
+def named_certificates() -> bytes:
+    """The host's CA certificates, in PEM, where its user names them to programs; else b"": the usual ones will do."""
+    return _certificates() if any(os.environ.get(name) for name in CERTIFICATE_VARIABLES) else b""
+
+
 def _npm_options() -> dict[str, str]:
     """npm's registries, and the logins to them, from its configuration files and variables."""
     found: dict[str, str] = {}
