@@ -26,13 +26,15 @@ def new_name() -> str:
     return f"assay-{secrets.token_hex(6)}"
 
 
-def agent_tmpfs(limits: Limits, *, workspace: bool = True) -> dict[str, str]:
-    """The writable places of a sandbox, in memory and bounded; without /workspace where that is a layer."""
+def agent_tmpfs(limits: Limits, covered: Sequence[str] = (), *, workspace: bool = True) -> dict[str, str]:
+    """The writable places of a sandbox, in memory and bounded; `covered` are those that its image declares. Without
+    /workspace where that is a layer."""
 
     def options(size_mb: int, mode: str) -> str:
         return f"rw,exec,nosuid,nodev,size={size_mb}m,mode={mode},uid=1000,gid=1000"
 
     return {
+        **dict.fromkeys(covered, options(limits.tmp_mb, "1777")),
         **({"/workspace": options(limits.workspace_mb, "0755")} if workspace else {}),
         "/tmp": options(limits.tmp_mb, "1777"),  # noqa: S108
         "/home/agent": options(HOME_MB, "0755"),
