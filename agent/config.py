@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import posixpath
 import re
 import tomllib
 from collections.abc import Mapping
@@ -41,6 +42,8 @@ class Settings:
     runtime: str | None = None
     """The OCI runtime that a Docker engine runs sandboxes by; None for its own choice."""
     image: str | None = None
+    dockerfile: str | None = None
+    """A path in the repository; "" for neither a Dockerfile nor a devcontainer.json of the repository's."""
     setup: tuple[str, ...] | None = None
     memory_mb: int = 4096
     cpus: float = 2.0
@@ -71,6 +74,7 @@ _KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
         "driver": ("driver", str),
         "runtime": ("runtime", str),
         "image": ("image", str),
+        "dockerfile": ("dockerfile", str),
         "setup": ("setup", list),
         "memory": ("memory_mb", (int, str)),
         "cpus": ("cpus", (int, float)),
@@ -143,6 +147,8 @@ def _apply(data: Mapping[str, Any], where: str, settings: Settings) -> Settings:
             if key not in _KEYS[section]:
                 raise UsageError(f"{where}: unknown key {section}.{key}{_nearest(key, _KEYS[section])}")
             name, kind = _KEYS[section][key]
+            if name == "dockerfile" and value is False:
+                value = ""
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise UsageError(f"{where}: {section}.{key} has the wrong type: {_shown(value)}")
             changes[name] = _value(name, value, where, f"{section}.{key}")
@@ -198,6 +204,11 @@ def checked(settings: Settings, where: str) -> Settings:
         raise UsageError(
             f"{where}: image must be the name of an image, such as python:3.12, not {_shown(settings.image)}"
         )
+    if settings.dockerfile and not _is_inside(settings.dockerfile):
+        raise UsageError(
+            f"{where}: dockerfile must be a path in the repository, such as docker/Dockerfile, or empty for none, not "
+            f"{_shown(settings.dockerfile)}"
+        )
     try:
         suite_command(settings.test, "/tmp/report.xml")  # noqa: S108 (a path inside the sandbox)
     except NotASuite as error:
@@ -215,12 +226,17 @@ def _check_sandbox(settings: Settings, where: str) -> None:
             f"{where}: runtime must be the name of an OCI runtime, such as runsc, not {_shown(settings.runtime)}"
         )
     if settings.driver == "bubblewrap":
-        for name, what in (("image", "images"), ("runtime", "OCI runtimes")):
-            if (value := getattr(settings, name)) is not None:
+        for name, what in (("image", "images"), ("dockerfile", "images"), ("runtime", "OCI runtimes")):
+            if value := getattr(settings, name):
                 raise UsageError(
                     f"{where}: bubblewrap has no {what}, so {name} {_shown(value)} cannot be used: leave it out, or "
                     "use --sandbox docker"
                 )
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a path, with no detour, stays in the repository that it is relative to."""
+    return path == posixpath.normpath(path) and not path.startswith(("/", "../")) and path not in (".", "..")
 
 
 def _check_limit(limit: Limit, where: str, usd: str, tokens: str) -> None:

@@ -3,6 +3,7 @@
     AgentError                 one clear line for the user; `exit_code` is the process's
     ├── UsageError        2    the command line, a file or the configuration is wrong
     ├── EnvironmentFault  3    engine, image, set-up or baseline
+    │   └── NotSetUp           what the suite needs on the base commit is not installed
     └── ModelError        5    the provider failed for good (retries are spent, key refused …)
 
 A limit (money, turns, time) is a result, not an exception. What a model can mend is an error ToolResult.
@@ -23,6 +24,14 @@ class UsageError(AgentError):
 
 class EnvironmentFault(AgentError):
     exit_code = 3
+
+
+class NotSetUp(EnvironmentFault):
+    """The suite can't be run on the base commit for what is not installed; `log` holds the telling lines."""
+
+    def __init__(self, text: str, log: str = "") -> None:
+        super().__init__(text)
+        self.log = log
 
 
 class ModelError(AgentError):

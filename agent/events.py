@@ -62,6 +62,16 @@ class EnvironmentReady:
 
 
 @dataclass(frozen=True, slots=True)
+class SetupWritten:
+    """A model wrote the set-up, and the baseline was taken in it; `path` is where the commands are kept."""
+
+    model: str
+    commands: Sequence[str]
+    why: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class BaselineTaken:
     counts: Mapping[str, int]
     failing: Sequence[str]
@@ -78,7 +88,7 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class UserSaid:
-    """Text that the runtime put into the conversation."""
+    """Text that the runtime put into the conversation. Attempt 0 is a set-up that a model writes."""
 
     attempt: int
     text: str
@@ -270,6 +280,7 @@ Event = (
     | PhaseStarted
     | Note
     | EnvironmentReady
+    | SetupWritten
     | BaselineTaken
     | AttemptStarted
     | UserSaid

@@ -123,6 +123,9 @@ def _lines(event: Event) -> Iterator[str]:
             yield "  " + ("warning: " if event["level"] == "warning" else "") + clean(event["text"])
         case "environment_ready":
             yield f"  environment ready in {event['seconds']:.1f} s: {clean(event['summary'])}"
+        case "setup_written":
+            yield f"  {clean(event['model'])} wrote the set-up: {clean('; '.join(event['commands']))}"
+            yield f"  read it, and put it into agent.toml to keep it: {clean(event['path'])}"
         case "baseline_taken":
             counts = ", ".join(f"{count} {clean(outcome)}" for outcome, count in event["counts"].items())
             yield f"  {counts or 'no tests'} in {event['seconds']:.1f} s"

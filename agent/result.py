@@ -52,8 +52,9 @@ class RunEnding:
 
 def build_result(log: Sequence[events.Event], task: Task, run_id: str, ending: RunEnding) -> dict[str, Any]:
     """The object that result.json holds and `fix --json` prints."""
-    replies = [e for e in log if isinstance(e, events.ModelReplied)]
+    replies = [e for e in log if isinstance(e, events.ModelReplied) and e.attempt > 0]
     billed = [e for e in log if isinstance(e, BILLED)]
+    setups = [e for e in log if isinstance(e, events.SetupWritten)]
     standings = {entry.attempt: entry for entry in ledger(log)}
     return {
         "schema": SCHEMA,
@@ -66,6 +67,7 @@ def build_result(log: Sequence[events.Event], task: Task, run_id: str, ending: R
         "patch": ending.patch,
         "branch": ending.branch,
         "pr_url": None,
+        "setup": setups[-1].path if setups else None,
         "attempts": [
             _attempt(e, log, standings.get(e.attempt)) for e in log if isinstance(e, events.AttemptStarted)
         ],

@@ -9,7 +9,7 @@ import json
 import threading
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from agent import attempt, events
+from agent import attempt, events, set_up
 from agent.budget import BudgetSpent
 from agent.climb import Climb
 from agent.config import Settings
-from agent.errors import AgentError, EnvironmentFault, ModelError
+from agent.errors import AgentError, EnvironmentFault, ModelError, NotSetUp
 from agent.events import EventLog, redact
 from agent.facts import base_of, lay, proven_tests, suspects_of
 from agent.hypotheses import Base, changed_places, ledger
 from agent.lanes import side_by_side
 from agent.models.google_cache import Caches
-from agent.models.registry import open_model, parse_spec, sdk_of, thrifty_info, warning
+from agent.models.registry import open_model, paid, parse_spec, sdk_of, thrifty_info, warning
 from agent.orientation.orient import Orientation
 from agent.prompts import render, system_prompt
 from agent.result import RunEnding, build_result, servers_used, write_atomically
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from agent.budget import Budget
     from agent.gate import Baseline, Runner, Shelf
     from agent.git import Repository
+    from agent.models import Model
     from agent.models.provider import FailedTry
     from sandboxes.driver import Driver
     from sandboxes.types import Environment
@@ -114,7 +115,7 @@ class Run:
                 finally:
                     with anyio.CancelScope(shield=True):
                         await self.caches.close()
-        except SetupFailed as error:
+        except (SetupFailed, NotSetUp) as error:
             for line in error.log.splitlines():
                 self._note(line)
             ending = RunEnding("environment", error=str(error))
@@ -142,9 +143,31 @@ class Run:
             return await self._oriented(orientation, scratch / "base.tar")
 
     async def _oriented(self, orientation: Orientation, tar: Path) -> RunEnding:
-        async with self._environment(tar) as (driver, environment), side_by_side() as tasks:
+        self.log.append(events.PhaseStarted("setup"))
+        driver = await connect_driver(self.settings, self._note)
+        tree = self.repository.tree_of(self.task.base)
+        await anyio.to_thread.run_sync(self.repository.write_tar, tree, tar)
+        attempts = partial(self._run, orientation, driver, tar)
+        try:
+            return await attempts()
+        except (SetupFailed, NotSetUp) as fault:
+            spec = next(filter(paid, self.settings.models), None)
+            ending = await self._rewritten(attempts, fault, spec) if spec else None
+            if ending is None:
+                raise
+            return ending
+
+    async def _run(
+        self, orientation: Orientation, driver: Driver, tar: Path, wrote: set_up.Written | None = None
+    ) -> RunEnding:
+        """Set up, by the commands that a model wrote if there are any, take the baseline, and make the attempts.
+        Raises SetupFailed, NotSetUp."""
+        setup = wrote.commands if wrote else self.settings.setup
+        async with self._environment(driver, tar, setup) as environment, side_by_side() as tasks:
             try:
                 start = await self._baseline(Spares(driver, tasks), environment, orientation)
+                if wrote:
+                    self._keep_setup(wrote)
                 if self.task.test_patch is None and (
                     fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)
                 ):
@@ -179,24 +202,56 @@ class Run:
         self._note(f"routed to rung {place + 1} of {len(models)}, {models[place]}: {why}")
         return place
 
-    @asynccontextmanager
-    async def _environment(self, tar: Path) -> AsyncIterator[tuple[Driver, Environment]]:
-        """The driver, and the environment of the repository, whose sandboxes begin with the base commit."""
-        self.log.append(events.PhaseStarted("setup"))
-        started = time.monotonic()
-        driver = await connect_driver(self.settings, self._note)
+    async def _rewritten(
+        self,
+        attempts: Callable[[set_up.Written], Awaitable[RunEnding]],
+        fault: SetupFailed | NotSetUp,
+        spec: str,
+    ) -> RunEnding | None:
+        """The run with set-up commands that a model writes; None when it writes none that hold."""
         tree = self.repository.tree_of(self.task.base)
-        await anyio.to_thread.run_sync(self.repository.write_tar, tree, tar)
+        facts = await anyio.to_thread.run_sync(set_up.facts, self.settings, self.repository, tree)
+
+        def model() -> Model:
+            retried = self._retried(set_up.ATTEMPT)
+            return open_model(spec, seed=self.seed, on_failed_try=retried, budget=self.budget)
+
+        writer = set_up.Writer(model, self.log, fault, facts)
+        while (wrote := await writer.next()) is not None:
+            try:
+                return await attempts(wrote)
+            except (SetupFailed, NotSetUp) as failed:
+                writer.failed(failed)
+        return None
+
+    def _keep_setup(self, wrote: set_up.Written) -> None:
+        """Put what a model wrote, and the baseline holds good, where the user finds it."""
+        path = self.folder / "setup.toml"
+        write_atomically(path, wrote.as_toml().encode())
+        self.log.append(events.SetupWritten(wrote.model, wrote.commands, wrote.why, str(path)))
+
+    @asynccontextmanager
+    async def _environment(
+        self, driver: Driver, tar: Path, setup: Sequence[str] | None
+    ) -> AsyncIterator[Environment]:
+        """The environment of the repository, whose sandboxes begin with the base commit."""
+        started = time.monotonic()
         environment = await driver.environment(
-            tar, image=self.settings.image, setup=self.settings.setup, tools_dir=TOOLS, log=self._note
+            tar,
+            image=self.settings.image,
+            dockerfile=self.settings.dockerfile,
+            setup=setup,
+            tools_dir=TOOLS,
+            log=self._note,
         )
         seconds = time.monotonic() - started
         self.log.append(
             events.EnvironmentReady(environment.image, environment.digest, environment.summary, seconds)
         )
+        tree = self.repository.tree_of(self.task.base)
         write = partial(self.repository.write_tar, tree)
         async with driver.workspace(environment, tree, write, log=self._note) as begun:
-            yield driver, begun
+            yield begun
 
     @contextmanager
     def _orientation(self) -> Iterator[Orientation]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agent.errors import ModelError
@@ -15,23 +16,27 @@ TRIES = 2
 
 
 async def structured(
-    model: Model, system: str, messages: Sequence[Message], schema: Mapping[str, Any]
-) -> tuple[Any, list[Reply]]:
-    """One JSON value of `schema`, and the replies that it took.
+    model: Model,
+    system: str,
+    messages: Sequence[Message],
+    schema: Mapping[str, Any],
+    on_reply: Callable[[Reply, float], None],
+) -> Any:
+    """One JSON value of `schema`; `on_reply` hears of each reply that it took, and its seconds.
 
     The API is held to the schema where it can be; what comes is searched for the value all the same, since not every
     server does as it is told. Raises ModelError when no reply holds it; its text then says what was wrong.
     """
     conversation = list(messages)
-    replies: list[Reply] = []
     fault = ""
     for _ in range(TRIES):
+        began = time.monotonic()
         reply = await model.reply(system, conversation, (), schema)
-        replies.append(reply)
+        on_reply(reply, time.monotonic() - began)
         if reply.stop not in ("end", "length"):
             raise ModelError(f"{model.spec}: no structured answer: {reply.stop}: {reply.text[:300]}")
         try:
-            return find_value(reply.text, schema), replies
+            return find_value(reply.text, schema)
         except NoValue as error:
             fault = str(error)
         conversation += [

@@ -72,6 +72,7 @@ class Bubblewrap:
         tree_tar: Path,
         *,
         image: str | None = None,
+        dockerfile: str | None = None,
         setup: Sequence[str] | None = None,
         tools_dir: Path,
         log: Callable[[str], None],
@@ -79,9 +80,9 @@ class Bubblewrap:
         """See Driver.environment. There are no images: /opt/env is made with the machine's own Python."""
         from sandboxes.machine_environment import prepare
 
-        if image is not None:
+        if image or dockerfile:
             raise SandboxError(
-                f"bubblewrap has no images, so {image} cannot be used; leave it out or use Docker"
+                f"bubblewrap has no images, so {image or dockerfile} cannot be used; leave it out or use Docker"
             )
         log(self.limited)
         return await prepare(self, tree_tar, setup=setup, tools_dir=tools_dir, log=log)

@@ -29,6 +29,7 @@ from sandboxes.containers import (
 )
 from sandboxes.engine import Engine, ExecStream
 from sandboxes.errors import SandboxDied, SandboxError
+from sandboxes.locks import Kept
 from sandboxes.types import Environment, Limits
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Docker:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._log: Callable[[str], None] | None = None
+        self._kept = Kept()
         self._layers: dict[str, Layers] = {}
 
     @classmethod
@@ -65,6 +67,7 @@ class Docker:
         tree_tar: Path,
         *,
         image: str | None = None,
+        dockerfile: str | None = None,
         setup: Sequence[str] | None = None,
         tools_dir: Path,
         log: Callable[[str], None],
@@ -72,8 +75,9 @@ class Docker:
         """An image in which the repository's tests run, made once and cached by content.
 
         `tree_tar` is a tar of the repository at the base commit; `image` and `setup` are the user's own image
-        and set-up commands; `tools_dir` holds the sources of the tools. Only this step uses the network.
-        Raises ImageUnavailable, SetupFailed, SandboxError.
+        and set-up commands; `dockerfile` is a path in the repository, "" for no image of the repository's;
+        `tools_dir` holds the sources of the tools. Only this step uses the network. What it makes is kept from being
+        pruned as long as this object lives. Raises ImageUnavailable, SetupFailed, SandboxError.
         """
         from docker.errors import APIError
 
@@ -82,7 +86,14 @@ class Docker:
         self._log = log
         try:
             return await prepare(
-                self.engine, tree_tar, image=image, setup=setup, tools_dir=tools_dir, log=log
+                self.engine,
+                tree_tar,
+                image=image,
+                dockerfile=dockerfile,
+                setup=setup,
+                tools_dir=tools_dir,
+                log=log,
+                kept=self._kept,
             )
         except APIError as error:
             raise SandboxError(f"the Docker engine failed: {error.explanation or error}") from error

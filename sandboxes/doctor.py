@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from sandboxes import cgroup, owner
+from sandboxes import cgroup
 from sandboxes.bubblewrap import Bubblewrap
 from sandboxes.containers import container, new_name
 from sandboxes.docker import Docker, Sandbox
@@ -19,6 +19,7 @@ from sandboxes.errors import EngineUnavailable, SandboxError
 from sandboxes.images import SYSTEM_PATH, base_image_plan, base_image_tag, find_image
 from sandboxes.leftovers import remove_leftovers
 from sandboxes.machine_environment import missing_helpers, stale
+from sandboxes.prune import VARIABLE, prune
 from sandboxes.toolbox import has_toolbox
 from sandboxes.types import Finding, Limits
 
@@ -91,6 +92,7 @@ async def _docker() -> list[Finding]:
     ]
     findings += await _base_image(engine)
     findings.append(await _left(docker))
+    findings.append(await _cached(engine))
     return findings
 
 
@@ -120,9 +122,7 @@ def _disk(info: dict[str, Any]) -> Finding:
         free = shutil.disk_usage(root).free >> 20
     except OSError as error:
         return Finding("disk", True, f"not known for {root}: {error.strerror}")
-    mend = (
-        f"free some of {root}: `docker image prune -a --filter label={owner.CACHE}` drops cached environments"
-    )
+    mend = f"free some of {root}, or set {VARIABLE} to fewer gigabytes: cached environments beyond it are removed"
     return Finding("disk", free >= PLENTY_MB, f"{free / 1000:.1f} GB free in {root}", mend)
 
 
@@ -162,3 +162,14 @@ async def _left(docker: Docker) -> Finding:
         return Finding("leftovers", True, "none")
     runs = ", ".join(sorted({one.run_id for one in removed}))
     return Finding("leftovers", True, f"removed {len(removed)} container(s) of runs that were killed: {runs}")
+
+
+async def _cached(engine: Engine) -> Finding:
+    """What cached images take, after those beyond the bound are removed."""
+    removed: list[str] = []
+    try:
+        left = await prune(engine, removed.append)
+    except SandboxError as error:
+        return Finding("cached images", False, str(error), f"mend {VARIABLE}, or unset it")
+    more = f"; removed {len(removed)} that were not used for longest" if removed else ""
+    return Finding("cached images", True, f"{left.told()}{more}")

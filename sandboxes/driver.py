@@ -106,6 +106,7 @@ class Driver(Sandboxes, Protocol):
         tree_tar: Path,
         *,
         image: str | None = None,
+        dockerfile: str | None = None,
         setup: Sequence[str] | None = None,
         tools_dir: Path,
         log: Callable[[str], None],
@@ -113,7 +114,8 @@ class Driver(Sandboxes, Protocol):
         """What the repository's tests run in, made once and cached by content.
 
         `tree_tar` is a tar of the repository at the base commit; `image` and `setup` are the user's own image
-        and set-up commands; `tools_dir` holds the sources of the tools. Only this step uses the network.
+        and set-up commands; `dockerfile` is a path in the repository, "" for no image of the repository's;
+        `tools_dir` holds the sources of the tools. Only this step uses the network.
         Raises ImageUnavailable, SetupFailed, SandboxError.
         """
 

@@ -14,6 +14,7 @@ import struct
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -142,6 +143,38 @@ class Engine:
         finally:
             writer.close()
 
+    @asynccontextmanager
+    async def post(self, path: str, body: Path) -> AsyncIterator[asyncio.StreamReader]:
+        """Send a tar, and read the answer as it comes. Leaving the block, also by a cancellation, closes the
+        connection, and so ends what the engine does for it. Raises Refused, SandboxError when the engine breaks off."""
+        size = (await anyio.to_thread.run_sync(body.stat)).st_size
+        reader, writer = await self._open()
+        try:
+            # of version 1.0, so that the answer comes as it is, not in chunks
+            head = (
+                f"POST /v{self.api.api_version}{path} HTTP/1.0\r\nHost: docker\r\n"
+                f"Content-Type: application/x-tar\r\nContent-Length: {size}\r\n\r\n"
+            )
+            writer.write(head.encode("ascii"))
+            try:
+                with await anyio.to_thread.run_sync(body.open, "rb") as file:
+                    while data := await anyio.to_thread.run_sync(file.read, CHUNK):
+                        writer.write(data)
+                        await writer.drain()
+            except ConnectionError:
+                pass  # it answers before it has read all; the answer says why
+            try:
+                answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                status = int(answer.split(maxsplit=2)[1])
+            except (asyncio.IncompleteReadError, ConnectionError) as error:
+                raise SandboxError("the Docker engine closed the connection") from error
+            if status != 200:
+                text = await reader.read(CHUNK)
+                raise Refused(_message(text) or f"HTTP status {status}")
+            yield reader
+        finally:
+            writer.close()
+
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         target = urlsplit(self.address)
         try:
@@ -150,6 +183,10 @@ class Engine:
             return await asyncio.open_connection(target.hostname, target.port, ssl=self._tls, limit=4 * CHUNK)
         except OSError as error:
             raise EngineUnavailable(_why_unreachable(error)) from error
+
+
+class Refused(SandboxError):
+    """The engine's own words for why it does not do what it was asked for."""
 
 
 class ExecStream:
@@ -191,14 +228,19 @@ async def _refusal(reader: asyncio.StreamReader, status: int) -> SandboxError:
     text = b""
     with anyio.move_on_after(1):
         text = await reader.read(CHUNK)
-    start = text.find(b"{")
-    try:
-        message = str(json.loads(text[start : text.rfind(b"}") + 1])["message"])
-    except (ValueError, KeyError, TypeError):
-        message = f"HTTP status {status}"
+    message = _message(text) or f"HTTP status {status}"
     if status in (404, 409):
         return SandboxDied(f"the sandbox has ended: {message}")
     return SandboxError(f"the Docker engine did not start a command: {message}")
+
+
+def _message(answer: bytes) -> str:
+    """What an answer of the engine says of an error, in one line; "" when it says nothing."""
+    try:
+        said = json.loads(answer[answer.find(b"{") : answer.rfind(b"}") + 1])["message"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return " ".join(str(said).split())
 
 
 def _connect() -> Engine:

@@ -10,8 +10,8 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +23,27 @@ from sandboxes.commands import GENERATED, TOOLBOX, TOOLS
 from sandboxes.containers import AGENT, agent_tmpfs, container, new_name
 from sandboxes.detect import Plan, Repository, plan, scan
 from sandboxes.docker import BUSYBOX, Sandbox
+from sandboxes.dockerfile import CERTIFICATE_VARIABLES
 from sandboxes.driver import Sandbox as AnySandbox
 from sandboxes.engine import Engine
-from sandboxes.errors import SandboxError, SetupFailed
+from sandboxes.errors import ImageUnavailable, SandboxError, SetupFailed
 from sandboxes.hostnet import HostNetwork
-from sandboxes.images import SYSTEM_PATH, commit, ensure_base_image, ensure_image, image_config
+from sandboxes.images import SYSTEM_PATH, commit, ensure_base_image, image_config
 from sandboxes.install import Installer
-from sandboxes.locks import exclusively
+from sandboxes.locks import Kept, exclusively
+from sandboxes.prune import bound, mark_used, prune
+from sandboxes.source import Offer, best_offer, check_volumes, ensure_source
 from sandboxes.toolbox import ensure_toolbox
+from sandboxes.toolchains import CERTIFICATES, ensure_toolchains
 from sandboxes.types import Environment, Limits
 
-RECIPE = 1
+RECIPE = 2
 """To be raised when the same repository should be set up anew."""
 TIME_LIMIT = 1200
 LIMITS = Limits(memory_mb=8192, pids=1024, tmp_mb=4096, lifetime_seconds=TIME_LIMIT + 300)
 ENV = "/opt/env"
 LABEL = "assay.environment"
-CERTIFICATES = "/run/certificates.pem"
-CERTIFICATE_VARIABLES = (
-    "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS",
-)  # fmt: skip
+NPMRC = "/run/npmrc"
 
 
 async def prepare(
@@ -50,53 +51,131 @@ async def prepare(
     tree_tar: Path,
     *,
     image: str | None,
+    dockerfile: str | None,
     setup: Sequence[str] | None,
     tools_dir: Path,
     log: Callable[[str], None],
+    kept: Kept,
 ) -> Environment:
-    """See Docker.environment."""
+    """See Docker.environment; `kept` are the images in use, which are not pruned."""
+    bound()  # what is wrong with it is told before there is work
     base = await ensure_base_image(engine, log)
     toolbox, tools = await ensure_toolbox(engine, base, tools_dir, log)
-    source = await ensure_image(engine, image, log) if image else base
     try:
         repository = await anyio.to_thread.run_sync(scan, tree_tar)
     except (OSError, tarfile.TarError) as error:
         raise SandboxError(f"cannot read the repository's tar: {error}") from error
-    found = plan(repository) if not image and setup is None else None
+    found = plan(repository)
+    nothing = setup is None and found is None
+    offer = await best_offer(tree_tar, image, dockerfile, log, nothing_found=nothing)
     host = await anyio.to_thread.run_sync(HostNetwork.read)
-    config = await image_config(engine, source)
-    path = next((item[5:] for item in config.get("Env") or () if item.startswith("PATH=")), SYSTEM_PATH)
-    if found is None and not setup:
-        summary = f"{image} as it is" if image else "no set-up: this is no Python project"
-        digest = digest_of(source)
-        return Environment(source, toolbox, tools, path, digest=digest, summary=summary)
+    place = _Place(engine, tree_tar, repository, base, toolbox, tools, host, log, kept)
+    try:
+        return await place.environment(offer, found, setup)
+    except (ImageUnavailable, SetupFailed) as error:
+        if offer.chosen or not offer.name:
+            raise
+        if isinstance(error, SetupFailed) and error.log:
+            log(error.log)
+        log(f"warning: {offer.name} is set aside: {error}")
+        return await place.environment(Offer(), found, setup)
 
-    digest = digest_of(
-        RECIPE, source, setup, found and asdict(found), host.public, repository.layout,
-        {name: hashlib.sha256(data).hexdigest() for name, data in repository.manifests.items()},
-    )  # fmt: skip
-    tag = "assay-env:" + digest.removeprefix("sha256:")[:32]
-    cached = await _cached(engine, tag)
-    if cached is None:
-        async with exclusively(tag.replace(":", "-"), log):
-            cached = await _cached(engine, tag)
-            if cached is None:
-                job = _Setup(engine, source, path, toolbox, tools, host, log)
-                await job.run(tree_tar, repository, found, list(setup or ()), tag)
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the environments of one tree are made."""
+
+    engine: Engine
+    tree_tar: Path
+    repository: Repository
+    base: str
+    toolbox: str
+    tools: str
+    host: HostNetwork
+    log: Callable[[str], None]
+    kept: Kept
+
+    async def environment(self, offer: Offer, found: Plan | None, setup: Sequence[str] | None) -> Environment:
+        """The environment on the offered image; `found` is what the repository's manifests speak for, `setup` what the
+        user wants instead. Raises ImageUnavailable, SetupFailed."""
+        engine, repository, host = self.engine, self.repository, self.host
+        source = await self._source(offer, found, setup)
+        config = await image_config(engine, source)
+        path = next((item[5:] for item in config.get("Env") or () if item.startswith("PATH=")), SYSTEM_PATH)
+        check_volumes(config)
+        unasked = "" if offer.chosen else offer.name
+        commands = offer.commands if setup is None else setup
+        if offer.chosen or setup is not None or commands:
+            found = None
+        more = [offer.commands, dict(offer.variables)] if offer.commands or offer.variables else []
+        if found is None and not commands:
+            summary = (
+                f"{offer.name} as it is" if offer.name else "no set-up: no language was found that has one"
+            )
+            digest = digest_of(source, *more)
+            return Environment(
+                source, self.toolbox, self.tools, path, offer.variables, unasked, digest, summary
+            )
+        digest = digest_of(
+            RECIPE, source, setup, found and asdict(found), host.public, repository.layout,
+            {name: hashlib.sha256(data).hexdigest() for name, data in repository.manifests.items()},
+            repository.content if found and found.builds else "", *more,
+        )  # fmt: skip
+        tag = "assay-env:" + digest.removeprefix("sha256:")[:32]
+        self.kept.keep(tag)
+        cached = await _cached(engine, tag)
+        if cached is None:
+            async with exclusively(tag.replace(":", "-"), self.log):
                 cached = await _cached(engine, tag)
-    if cached is None:
-        raise SandboxError("the image of the environment was removed while it was made")
-    made, kept = cached
-    return Environment(
-        image=made,
-        toolbox=toolbox,
-        tools=tools,
-        path=kept["path"],
-        variables=kept["variables"],
-        digest=digest,
-        summary=kept["summary"],
-        warnings=tuple(kept["warnings"]),
-    )
+                if cached is None:
+                    job = _Setup(engine, source, path, self.toolbox, self.tools, host, self.log)
+                    work = Work(found, commands, setup is not None, offer.variables)
+                    await job.run(self.tree_tar, repository, work, tag)
+                    cached = await _cached(engine, tag)
+                    await prune(engine, self.log)
+        if cached is None:
+            raise SandboxError("the image of the environment was removed while it was made")
+        made, told = cached
+        await mark_used(engine, made, tag)
+        return Environment(
+            image=made,
+            toolbox=self.toolbox,
+            tools=self.tools,
+            path=told["path"],
+            variables={**told["variables"], **offer.variables},
+            unasked=unasked,
+            digest=digest,
+            summary=f"{offer.name}: {told['summary']}" if offer.name else told["summary"],
+            warnings=tuple(told["warnings"]),
+        )
+
+    async def _source(self, offer: Offer, found: Plan | None, setup: Sequence[str] | None) -> str:
+        """The id of the offered image, or of the base image with the toolchains that the repository's languages need,
+        also for the user's own set-up."""
+        if offer.name:
+            return await ensure_source(self.engine, self.tree_tar, offer, self.kept, self.log)
+        if found is None or (setup is not None and not setup):
+            return self.base
+        try:
+            return await ensure_toolchains(
+                self.engine, self.base, found.toolchains, self.toolbox, self.host, self.log
+            )
+        except ImageUnavailable as error:
+            if setup is None:
+                raise
+            self.log(f"warning: {error}")
+            return self.base
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done in a set-up."""
+
+    found: Plan | None
+    commands: Sequence[str]
+    must: bool
+    """Whether the set-up has failed when one of the commands does; else that is a warning."""
+    variables: Mapping[str, str]
 
 
 def digest_of(*parts: Any) -> str:
@@ -135,9 +214,7 @@ class _Setup:
         self._host = host
         self._log = log
 
-    async def run(
-        self, tree_tar: Path, repository: Repository, found: Plan | None, commands: list[str], tag: str
-    ) -> None:
+    async def run(self, tree_tar: Path, repository: Repository, work: Work, tag: str) -> None:
         """Set up and commit. Raises SetupFailed."""
         path = f"{ENV}/bin:{self._path}"
         async with container(
@@ -156,14 +233,7 @@ class _Setup:
         ) as container_id:
             sandbox = Sandbox(self._engine, container_id)
             kept = await set_up(
-                sandbox,
-                tree_tar,
-                repository,
-                found,
-                commands,
-                path=self._path,
-                host=self._host,
-                log=self._log,
+                sandbox, tree_tar, repository, work, path=self._path, host=self._host, log=self._log
             )
             labels = {LABEL: json.dumps(kept)}
             path = kept["path"]
@@ -174,8 +244,7 @@ async def set_up(
     sandbox: AnySandbox,
     tree_tar: Path,
     repository: Repository,
-    found: Plan | None,
-    commands: Sequence[str],
+    work: Work,
     *,
     path: str,
     host: HostNetwork,
@@ -185,29 +254,44 @@ async def set_up(
 
     Returns what is to be noted with the environment: path, variables, summary, warnings. Raises SetupFailed.
     """
+    found = work.found
     await sandbox.put_tree(tree_tar)
-    variables = dict(host.variables)
+    variables = {**work.variables, **host.variables}
     if host.certificates:
         await sandbox.put_file(CERTIFICATES, host.certificates)
         variables |= dict.fromkeys(CERTIFICATE_VARIABLES, CERTIFICATES)
+    if host.npmrc:
+        await sandbox.put_file(NPMRC, host.npmrc)
+        variables["npm_config_userconfig"] = NPMRC
     installer = Installer(sandbox, variables, host.masked, log, TIME_LIMIT)
-    has_venv = await installer.make_venv(system_packages=found is None, must=found is not None)
+    # the user's commands are given one too, for whatever they install with pip
+    has_venv = (found is None or found.python is not None) and await installer.make_venv(
+        system_packages=found is None, must=found is not None, plan=found.python if found else None
+    )
     if found is not None:
-        await installer.install_python(found)
-    for command in commands:
-        await installer.command(command)
+        await installer.install_all(found)
+    for command in work.commands:
+        try:
+            await installer.command(command)
+        except SetupFailed as failed:
+            if work.must:
+                raise
+            installer.warnings.append(str(failed))
     generated = await _finish(sandbox, repository, host)
     warnings = list(installer.warnings)
-    if found is not None and found.compiles and generated:
+    if found is not None and found.python and found.python.compiles and generated:
         warnings.append(
             "extension modules were compiled at the set-up: a patch to their sources has no effect"
         )
     for warning in warnings:
         log(f"warning: {warning}")
     return {
-        "path": f"{ENV}/bin:{path}" if has_venv else path,
-        "variables": {"VIRTUAL_ENV": ENV} if has_venv else {},
-        "summary": installer.summary,
+        "path": f"{ENV}/bin:{path}" if has_venv or found else path,
+        "variables": {
+            **({"VIRTUAL_ENV": ENV} if has_venv else {}),
+            **(found.variables if found else {}),
+        },
+        "summary": "; ".join(installer.summary),
         "warnings": warnings,
     }
 

@@ -26,7 +26,7 @@ import anyio.to_thread
 from sandboxes import owner
 from sandboxes.commands import TOOLBOX, TOOLS
 from sandboxes.detect import plan, scan
-from sandboxes.environment import ENV, LIMITS, RECIPE, digest_of, set_up
+from sandboxes.environment import ENV, LIMITS, RECIPE, Work, digest_of, set_up
 from sandboxes.errors import SandboxError
 from sandboxes.hostnet import HostNetwork
 from sandboxes.locks import exclusively
@@ -96,8 +96,7 @@ async def prepare(
                             sandbox,
                             tree_tar,
                             repository,
-                            found,
-                            list(setup or ()),
+                            Work(found, list(setup or ()), must=setup is not None, variables={}),
                             path=PATH,
                             host=host,
                             log=log,

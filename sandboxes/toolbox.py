@@ -44,7 +44,7 @@ async def ensure_toolbox(
     if not sources:
         raise SandboxError(f"there are no tools in {tools_dir}")
     key = _toolbox_key(base_image)
-    image = f"assay-toolbox:{key}"
+    image = toolbox_image(base_image)
     toolbox = f"assay-toolbox-{key}"
     if not await complete(engine, toolbox):
         async with exclusively(toolbox, log):
@@ -61,6 +61,11 @@ async def ensure_toolbox(
 async def has_toolbox(engine: Engine, base_image: str) -> bool:
     """Whether the toolbox of this base image is ready."""
     return await complete(engine, f"assay-toolbox-{_toolbox_key(base_image)}")
+
+
+def toolbox_image(base_image: str) -> str:
+    """The name of the image that the toolbox of a base image is made of."""
+    return f"assay-toolbox:{_toolbox_key(base_image)}"
 
 
 def _toolbox_key(base_image: str) -> str:

@@ -36,6 +36,8 @@ class Environment:
     """PATH in the sandbox."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """More environment variables, without secrets."""
+    unasked: str = ""
+    """The repository's file that the image was taken from without the user's having named it."""
     digest: str = ""
     """Hash of all that the environment was made from, `sha256:…`; equal inputs have equal digests."""
     summary: str = ""

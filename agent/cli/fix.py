@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.cli.inputs import (
+    add_image_flags,
     add_sandbox_flags,
+    check_dockerfile,
     check_output,
     dollars,
     new_run,
@@ -22,6 +24,7 @@ from agent.cli.inputs import (
     read_test_patch,
     repository_settings,
     test_ids,
+    with_image,
     with_servers,
     with_test_command,
 )
@@ -53,9 +56,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p.add_argument("--test-patch", metavar="FILE", help="hidden tests as a patch; only the gate sees them")
     p.add_argument("--test", metavar="CMD", help="the test command (default: by what is in the repository)")
     add_sandbox_flags(p)
-    p.add_argument(
-        "--image", metavar="IMAGE", help="the image to work in (default: set up from the repository)"
-    )
+    add_image_flags(p)
     p.add_argument(
         "--model",
         action="append",
@@ -175,11 +176,11 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
     from agent.config import checked, per_day
     from agent.models.registry import check_prices, default_spec, open_model, with_thinking
 
-    settings = with_servers(repository_settings(repository, base), args.mcp_config)
+    settings = with_image(repository_settings(repository, base), args.image, args.dockerfile)
+    settings = with_servers(settings, args.mcp_config)
     given = {
         "test": args.test,
         "test_from": None if args.test is None else "--test",
-        "image": args.image,
         "driver": args.sandbox,
         "runtime": args.runtime,
         "models": tuple(args.model) if args.model else None,
@@ -193,6 +194,7 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
         "minutes": args.minutes,
     }
     settings = checked(replace(settings, **{k: v for k, v in given.items() if v is not None}), "command line")
+    check_dockerfile(settings, repository, base)
     if not settings.models:
         spec, reason = default_spec(os.environ)
         print(f"agent: model {spec}: {reason}", file=sys.stderr)
@@ -279,6 +281,10 @@ def _report(result: Mapping[str, Any], folder: Path) -> str:
     budget = result["budget"]
     if budget and (budget["usd_limit"], budget["tokens_limit"]) != (None, None):
         lines.append(f"budget: {money(budget)}")
+    if result["setup"]:
+        lines.append(
+            f"set-up: a model wrote it; read it, and put it into agent.toml to keep it: {result['setup']}"
+        )
     if result["patch"]:
         lines.append(f"patch: {result['patch']}")
         if result["branch"]:

@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.cli.inputs import (
+    add_image_flags,
     add_sandbox_flags,
+    check_dockerfile,
     check_output,
     new_run_id,
     read_file,
     read_test_patch,
     repository_settings,
     test_ids,
+    with_image,
     with_test_command,
 )
 from agent.cli.streams import print_result
-from agent.errors import EnvironmentFault, UsageError
+from agent.errors import EnvironmentFault, NotSetUp, UsageError
 from agent.types import Verdict
 
 if TYPE_CHECKING:
@@ -47,9 +50,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p.add_argument("--test-patch", metavar="FILE", help="tests that the base doesn't have, as a patch")
     p.add_argument("--test", metavar="CMD", help="the test command (default: by what is in the repository)")
     add_sandbox_flags(p)
-    p.add_argument(
-        "--image", metavar="IMAGE", help="the image to judge in (default: set up from the repository)"
-    )
+    add_image_flags(p)
     p.add_argument(
         "--smaller",
         metavar="FILE",
@@ -74,14 +75,14 @@ def main(args: argparse.Namespace) -> int:
     with Repository(args.repo) as repository:
         then = _read_proof(args) if args.proof is not None else None
         base = repository.resolve(then.base if then else args.base)
-        settings = repository_settings(repository, base)
+        settings = with_image(repository_settings(repository, base), args.image, args.dockerfile)
         test = then.test_command if then else args.test
-        test_from = None if test is None else "from the proof" if then else "--test"
-        given = {"test": test, "test_from": test_from, "image": args.image}
-        given |= {"driver": args.sandbox, "runtime": args.runtime}
-        settings = checked(
-            replace(settings, **{k: v for k, v in given.items() if v is not None}), "command line"
-        )
+        given = {"driver": args.sandbox, "runtime": args.runtime, "test": test}
+        if test is not None:
+            given["test_from"] = "from the proof" if then else "--test"
+        settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
+        settings = checked(settings, "command line")
+        check_dockerfile(settings, repository, base)
         settings, tests = with_test_command(settings, repository, base)
         if then:
             patch, test_patch, named = then.patch, then.test_patch, then.fail_to_pass
@@ -161,7 +162,12 @@ async def _judge(
             tar = Path(folder) / "base.tar"
             await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
             environment = await driver.environment(
-                tar, image=settings.image, setup=settings.setup, tools_dir=TOOLS, log=log
+                tar,
+                image=settings.image,
+                dockerfile=settings.dockerfile,
+                setup=settings.setup,
+                tools_dir=TOOLS,
+                log=log,
             )
         write = partial(repository.write_tar, tree)
         async with driver.workspace(environment, tree, write, log=log) as begun:
@@ -188,6 +194,9 @@ async def _judge(
                 await smaller(runner, verdict, patch, **inputs) if want_smaller and verdict.accepted else None
             )
         return verdict, found
+    except NotSetUp as error:
+        log(error.log)
+        raise
     except SandboxError as error:
         if isinstance(error, SetupFailed):
             log(error.log)

@@ -165,6 +165,40 @@ def with_test_command(settings: Settings, repository: Repository, base: str) -> 
     return settings, printable(" ".join(said.split()))
 
 
+def add_image_flags(parser: argparse.ArgumentParser) -> None:
+    """--image and --dockerfile, of which one may be given."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--image", metavar="IMAGE", help="the image to work in (default: set up from the repository)"
+    )
+    which.add_argument(
+        "--dockerfile",
+        metavar="PATH",
+        help="build the image from this Dockerfile of the base commit; empty: use neither a Dockerfile nor the "
+        "devcontainer.json of the repository",
+    )
+
+
+def with_image(settings: Settings, image: str | None, dockerfile: str | None) -> Settings:
+    """`settings` with what the flags say of the image."""
+    from dataclasses import replace
+
+    if image is not None:
+        return replace(settings, image=image)
+    if dockerfile is not None:
+        return replace(settings, image=None, dockerfile=dockerfile)
+    return settings
+
+
+def check_dockerfile(settings: Settings, repository: Repository, base: str) -> None:
+    """Raises UsageError when the base commit has no such Dockerfile."""
+    path = settings.dockerfile
+    if path and not settings.image and path not in repository.files(repository.tree_of(base)):
+        raise UsageError(
+            f"the base commit has no Dockerfile {path}; name one with --dockerfile, by its path there"
+        )
+
+
 def check_output(path: str, flag: str = "--output") -> Path:
     """Where a flag's file goes: a file, or a new one in a folder that takes it; a symlink stands for its target."""
     if not path:

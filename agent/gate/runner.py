@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from agent.errors import EnvironmentFault
+from agent.errors import EnvironmentFault, NotSetUp
 from agent.gate.baseline import Baseline, Shelf
+from agent.gate.missing import missing, not_set_up, unloadable
 from agent.gate.suites import SuiteRun, counts, run_suite
 from agent.git import Repository
 from agent.types import Check
@@ -26,12 +26,10 @@ if TYPE_CHECKING:
 
 MAX_LANES = 4
 """Runs side by side: more of them gain little, and use up the memory."""
-
-_NOT_SET_UP = re.compile(
-    r"ImportError|ModuleNotFoundError|Cannot find (?:module|package)|ERR_MODULE_NOT_FOUND|Failed to resolve import"
-    r"|no required module provides|cannot find (?:module|package)|dial tcp|package [\w.]+ does not exist"
+OTHERWISE = (
+    "mend the set-up (`setup = [...]` in [sandbox] of agent.toml, or --image), or give another command than `{}` "
+    "with --test"
 )
-"""How runners say that what a test file needs is not installed."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,8 @@ class Runner:
         if found:
             self.log("the baseline is that of an earlier judgement of this commit")
             return found
-        return self._kept(base, Baseline(self._usable(await self.run("the base commit", self._tree(base)))))
+        run = await self.run("the base commit", self._tree(base))
+        return self._kept(base, Baseline(self._usable(run, base)))
 
     async def again(self, base: str, baseline: Baseline) -> Baseline:
         """The baseline with a second run, which shows tests that fail now and then."""
@@ -130,20 +129,34 @@ class Runner:
                 self.log(f"the baseline cannot be kept for the next time: {error}")
         return baseline
 
-    def _usable(self, run: SuiteRun) -> SuiteRun:
-        # A suite in which nothing passes may show the fault; one that can't import what it needs shows the set-up's.
-        unloadable = all(
-            outcome.outcome == "skipped"
-            or (outcome.collection and _NOT_SET_UP.search(f"{outcome.message}\n{outcome.detail}"))
-            for outcome in run.outcomes.values()
-        )
-        if not run.problem and not unloadable:
+    def _usable(self, run: SuiteRun, base: str) -> SuiteRun:
+        """The run, if a suite in which something may fail is of use. Raises NotSetUp for one that shows a fault of the
+        set-up, EnvironmentFault for another that is of no use."""
+        files = set(self.repository.files(self._tree(base)))
+        broken, lacks = len(unloadable(run, files)), missing(run, files)
+        blamed = not_set_up(run, files)
+        if run.outcomes and not run.problem and not blamed:
+            if broken and lacks:
+                self.log(
+                    f"warning: {broken} of {len(run.files)} test files can't be loaded on the base commit: "
+                    f"{lacks.what}; {lacks.mend}"
+                )
             return run
-        reason = run.problem or f"no test passes ({counts(run)})"
-        raise EnvironmentFault(
-            f"the suite is of no use on the base commit: {reason}; mend the set-up or give another command "
-            f"than `{self.test_command}` with --test\n{last_lines(run)}".rstrip()
-        )
+        reason = run.problem or (counts(run) if run.by_exit_code else f"no test passes ({counts(run)})")
+        if broken:
+            reason = f"{broken} of {len(run.files)} test files can't be loaded"
+        told = [f"the set-up said: {warning}" for warning in self.environment.warnings]
+        if unasked := self.environment.unasked:
+            told.append(f'the image is that of {unasked}, which nobody named; --dockerfile "" sets it aside')
+        log = "\n".join([last_lines(run), *told]).strip()
+        if lacks and blamed:
+            raise NotSetUp(
+                f"the tests can't run on the base commit: {lacks.what} ({reason}); {lacks.mend}", log
+            )
+        fault = f"the suite is of no use on the base commit: {reason}; {OTHERWISE.format(self.test_command)}"
+        if blamed:
+            raise NotSetUp(fault, log)
+        raise EnvironmentFault(f"{fault}\n{log}".rstrip())
 
 
 def named_outcomes(outcomes: Mapping[str, TestOutcome]) -> dict[str, str]:

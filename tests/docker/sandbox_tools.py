@@ -44,11 +44,14 @@ async def environment_of(
     files: Mapping[str, bytes],
     *,
     image: str | None = None,
+    dockerfile: str | None = None,
     setup: list[str] | None = None,
     log: Callable[[str], None] = lambda text: None,
 ) -> Environment:
     tar = tar_of(folder / "tree.tar", files)
-    return await docker.environment(tar, image=image, setup=setup, tools_dir=a_tools_dir(folder), log=log)
+    return await docker.environment(
+        tar, image=image, dockerfile=dockerfile, setup=setup, tools_dir=a_tools_dir(folder), log=log
+    )
 
 
 @asynccontextmanager

@@ -95,6 +95,10 @@ def test_faults_of_the_gate_s_command_line_are_told_before_anything_is_set_up(fo
     assert "File name too long" in gate_refused(folder, repo="x" * 5000)
     assert "image must be the name of an image" in gate_refused(folder, "--image", "")
     assert "image must be the name of an image" in gate_refused(folder, "--image", "\udcff")
+    for refuse in (gate_refused, fix_refused):
+        assert "the base commit has no Dockerfile no/where" in refuse(folder, "--dockerfile", "no/where")
+        assert "must be a path in the repository" in refuse(folder, "--dockerfile", "/etc/passwd")
+        assert "not allowed with argument" in refuse(folder, "--dockerfile", "x", "--image", "y")
     assert "--test-patch" in gate_refused(folder, "--test-patch", "")
     assert "image must be" in fix_refused(folder, "--image", "\udcff")
 

@@ -15,6 +15,13 @@ def test_a_file_changes_what_it_names_and_nothing_else():
     assert from_toml('[models]\ncontext = "repo"\n', "agent.toml").context == "repo"
 
 
+def test_the_repository_s_own_images_can_be_named_and_set_aside():
+    assert from_toml("[sandbox]\ndockerfile = 'a/Dockerfile'\n", "agent.toml").dockerfile == "a/Dockerfile"
+    for off in ("false", "''"):
+        assert from_toml(f"[sandbox]\ndockerfile = {off}\n", "agent.toml").dockerfile == ""
+    assert Settings().dockerfile is None
+
+
 def test_pyproject_has_the_same_keys_and_a_broken_one_is_not_ours_to_judge():
     assert from_pyproject("[tool.agent.gate]\ntest = 'python -m pytest -q'\n").test == "python -m pytest -q"
     assert from_pyproject("[tool.other]\nx = 1\n") == Settings()
@@ -53,6 +60,10 @@ def test_pyproject_has_the_same_keys_and_a_broken_one_is_not_ours_to_judge():
         (f"[sandbox]\nmemory = '{'9' * 5000}g'\n", "such as"),
         ("[gate]\ntimeout = 1e300\n", "gate.timeout must be from 1 to 604800 seconds"),
         ("[sandbox]\nimage = ''\n", "name of an image"),
+        ("[sandbox]\ndockerfile = true\n", "sandbox.dockerfile has the wrong type"),
+        ("[sandbox]\ndockerfile = '../Dockerfile'\n", "dockerfile must be a path in the repository"),
+        ("[sandbox]\ndockerfile = '/Dockerfile'\n", "dockerfile must be a path in the repository"),
+        ("[sandbox]\ndockerfile = 'a/../b'\n", "dockerfile must be a path in the repository"),
         ("sandbox = 1\n", "sandbox must be a table"),
         (f"a = {'[' * 50_000}", "not valid TOML"),
         (f"a = {'9' * 5000}", "not valid TOML"),

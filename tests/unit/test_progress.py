@@ -56,6 +56,7 @@ RUN: list[events.Event] = [
     events.Note("pip install " + EVIL),
     events.Note("uncommitted changes " + EVIL, "warning"),
     events.EnvironmentReady("sha256:1", "d", "Python 3.11 " + EVIL, 3.25),
+    events.SetupWritten("openai/x", ("pip install x",), "it is needed", "/runs/1/setup.toml"),
     events.PhaseStarted("baseline", "python -m pytest"),
     events.BaselineTaken({"failed": 1, "passed": 412}, ["tests/test_a.py::test_a"], 33.0),
     events.PhaseStarted("attempt", "1 of 3: scripted/x"),
@@ -165,7 +166,7 @@ def painted(seen: str) -> list[str]:
 
 def test_a_terminal_shows_what_is_going_on(terminal: Terminal) -> None:
     with open_view(terminal.stream) as view:
-        for event in RUN[:13]:
+        for event in RUN[:14]:
             view.show(events.encode(event))
         view.show(events.encode(events.ToolStarted(1, 1, "c1", "run_tests", "tests/test_a.py")))
         status = painted(terminal.read())[-1]

@@ -12,7 +12,7 @@ import pytest
 from agent.errors import ModelError
 from agent.models.registry import open_model
 from agent.structured import structured
-from agent.types import Message
+from agent.types import Message, Reply
 
 SCHEMA = {"type": "object", "properties": {"line": {"type": "integer"}}, "required": ["line"]}
 
@@ -22,8 +22,11 @@ def ask(tmp_path: Path, *lines: dict[str, Any]) -> tuple[Any, int]:
     script.write_text("\n".join(map(json.dumps, lines)))
 
     async def run() -> tuple[Any, int]:
+        replies: list[Reply] = []
         model = open_model(f"scripted/{script}")
-        value, replies = await structured(model, "", [Message("user", "Where is it?")], SCHEMA)
+        value = await structured(
+            model, "", [Message("user", "Where is it?")], SCHEMA, lambda reply, _: replies.append(reply)
+        )
         return value, len(replies)
 
     return anyio.run(run)
