@@ -271,6 +271,7 @@ def test_a_dockerfile_that_nobody_named_is_used_only_where_nothing_else_is_found
 
 
 def test_an_image_whose_volume_would_hide_the_tools_is_refused(tmp_path, base):
-    text = f"FROM {base}\nVOLUME /opt/\n"
+    text = f"FROM {base}\nLABEL made.by={tmp_path.name}\nVOLUME /opt/\n"
     failed = fails(tmp_path, {"Dockerfile": text.encode()}, dockerfile="Dockerfile")
     assert "declares /opt a volume" in str(failed)
+    docker("rmi", "-f", *docker("images", "-q", "--filter", f"label=made.by={tmp_path.name}").split())
