@@ -163,7 +163,7 @@ class Installer:
         self._log(step.what)
         failures: list[str] = []
         for command in step.tries:
-            failure = await self._run(command, folder=step.folder, variables=variables, seconds=step.seconds)
+            failure = await self._run(command, folder=part.folder, variables=variables, seconds=step.seconds)
             if failure is None:
                 if failures:
                     lost = step.lost[len(failures) - 1]

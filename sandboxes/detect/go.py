@@ -15,40 +15,29 @@ WARM = "go test -count=1 -run '^$' ./... > /dev/null"
 
 def go_part(repository: Repository) -> Part | None:
     """What to do, or None for a repository without a go.mod or go.work of its own."""
-    folder = _folder(repository)
+    folder = repository.folder_with(("go.mod", "go.work"))
     if folder is None:
         return None
-    start = f"{folder}/" if folder else ""
-    asked = re.search(r"^go\s+(\d+\.\d+(?:\.\d+)?)", repository.text(f"{start}go.mod"), re.M)
-    vendored = f"{start}vendor/modules.txt" in repository.names
-    download = "go work sync" if f"{start}go.work" in repository.manifests else "go mod download"
-    steps = [Step("asking for Go's version", ("go version",), folder=folder)]
+    here = repository.below(folder)
+    asked = re.search(r"^go\s+(\d+\.\d+(?:\.\d+)?)", here.text("go.mod") or here.text("go.work"), re.M)
+    vendored = "vendor/modules.txt" in here.names
+    download = "go work sync" if "go.work" in here.manifests else "go mod download"
+    steps = [Step("asking for Go's version", ("go version",))]
     if not vendored:
-        steps.append(
-            Step(
-                "downloading Go modules",
-                (f"{download} && go list -deps -test ./... > /dev/null",),
-                folder=folder,
-            )
-        )
-    steps.append(Step("compiling once, for the cache", (WARM,), folder=folder, needed=False, seconds=600))
+        get = f"{download} && go list -deps -test ./... > /dev/null"
+        steps.append(Step("downloading Go modules", (get,)))
+    steps.append(Step("compiling once, for the cache", (WARM,), needed=False, seconds=600))
     wanted = asked[1] if asked else ""
     return Part(
         language="Go",
+        folder=folder,
         toolchains=("go",),
         steps=tuple(steps),
         summary=f"Go{f' for go.mod, which asks for {wanted}' if wanted else ''}"
         + (", modules from vendor/" if vendored else ", modules downloaded"),
-        mend=f"name an image that has Go {wanted or 'and the modules'}, such as --image golang:{wanted or '1'}",
+        mend=f"name an image that has Go {wanted or 'and the modules'}, such as --image golang:{wanted or '1'}, or "
+        "vendor the modules (`go mod vendor`)",
         variables=OFFLINE,
         # Go gets itself a newer release by the same way as modules, where go.mod asks for one
         while_set_up={"GOPROXY": "https://proxy.golang.org,direct", "GOTOOLCHAIN": "auto"},
     )
-
-
-def _folder(repository: Repository) -> str | None:
-    """Where the module is: the root, or the one folder near it that has a go.mod."""
-    if "go.mod" in repository.manifests or "go.work" in repository.manifests:
-        return ""
-    near = [name for name in repository.manifests if re.fullmatch(r"[^/]+/(?:[^/]+/)?go\.mod", name)]
-    return near[0].rpartition("/")[0] if len(near) == 1 else None

@@ -18,24 +18,26 @@ RELEASE = re.compile(
 
 def java_part(repository: Repository) -> Part | None:
     """What to do, or None for a repository that neither Maven nor Gradle builds."""
-    if "pom.xml" in repository.manifests:
-        return _maven(repository)
-    for name in ("build.gradle", "build.gradle.kts"):
-        if name in repository.manifests:
-            return _gradle(repository, name)
-    return None
+    folder = repository.folder_with(("pom.xml", "build.gradle", "build.gradle.kts"))
+    if folder is None:
+        return None
+    here = repository.below(folder)
+    if "pom.xml" in here.manifests:
+        return _maven(here, folder)
+    return _gradle(here, folder, "build.gradle" if "build.gradle" in here.manifests else "build.gradle.kts")
 
 
-def _maven(repository: Repository) -> Part:
+def _maven(repository: Repository, folder: str) -> Part:
     program = "sh ./mvnw" if "mvnw" in repository.names else "mvn"
     # in a copy, so that nothing compiled is taken for the compiled form of patched sources; and with the tests, since
     # Maven finds what runs them only when it runs them
     warm = (
-        "rm -rf /tmp/warm && cp -r /workspace /tmp/warm && cd /tmp/warm && "
+        "rm -rf /tmp/warm && cp -r . /tmp/warm && cd /tmp/warm && "
         f"{program} -B -ntp -fae -Dmaven.test.failure.ignore=true test; code=$?; rm -rf /tmp/warm; exit $code"
     )
     return Part(
         language="Java",
+        folder=folder,
         toolchains=("java",),
         steps=(Step("running the tests once with Maven, which downloads all that they need", (warm,)),),
         summary="Java, packages with Maven",
@@ -50,15 +52,16 @@ def _maven(repository: Repository) -> Part:
     )
 
 
-def _gradle(repository: Repository, name: str) -> Part:
+def _gradle(repository: Repository, folder: str, name: str) -> Part:
     wrapper = "gradlew" in repository.names
     program = "sh ./gradlew" if wrapper else "gradle"
     warm = (
-        "rm -rf /tmp/warm && cp -r /workspace /tmp/warm && cd /tmp/warm && "
+        "rm -rf /tmp/warm && cp -r . /tmp/warm && cd /tmp/warm && "
         f"{program} --no-daemon --continue test testClasses; code=$?; rm -rf /tmp/warm; exit $code"
     )
     return Part(
         language="Java",
+        folder=folder,
         toolchains=("java",) if wrapper else ("java", "gradle"),
         steps=(Step("running the tests once with Gradle, which downloads all that they need", (warm,)),),
         summary="Java, packages with Gradle",

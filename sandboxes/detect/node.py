@@ -62,45 +62,36 @@ class _Manager:
 
 def node_part(repository: Repository) -> Part | None:
     """What to do, or None for a repository without a package.json of its own."""
-    folder = _folder(repository)
+    folder = repository.folder_with(("package.json",), LOCKS)
     if folder is None:
         return None
     warnings: list[str] = []
-    start = f"{folder}/" if folder else ""
-    package = _json(repository, f"{start}package.json", warnings)
-    major = _major(repository, start, package, warnings)
-    manager = _manager(repository, start, package, warnings)
-    scripts = _own_scripts(repository, start)
-    lock = repository.text(start + manager.lock) if manager.lock else ""
+    here = repository.below(folder)
+    package = _json(here, warnings)
+    major = _major(repository, here, package, warnings)
+    manager = _manager(here, package, warnings)
     steps = []
     if manager.package:
-        steps.append(
-            Step(
-                f"installing {manager.package}",
-                (f"npm install --global --prefix /opt/env {manager.package}",),
-            )
-        )
-    name = re.match(r"npm|pnpm|yarn", manager.tries[0])
-    followed = f" by {start}{manager.lock}" if manager.lock else ""
-    steps.append(
-        Step(
-            f"installing packages with {manager.tries[0]}{f' in {folder}' if folder else ''}",
-            manager.tries,
-            manager.lost,
-            folder,
-        )
+        install = f"npm install --global --prefix /opt/env {manager.package}"
+        steps.append(Step(f"installing {manager.package}", (install,)))
+    told = f"installing packages with `{manager.tries[0]}`{f' in {folder}' if folder else ''}"
+    steps.append(Step(told, manager.tries, manager.lost))
+    native = here.text(manager.lock) + json.dumps(
+        [package.get("dependencies"), package.get("devDependencies")]
     )
-    compiles = COMPILES.search(lock) or COMPILES.search(json.dumps(package.get("dependencies") or {}))
-    if scripts:
+    if scripts := _own_scripts(here):
         warnings.append(
             f"package.json's script {scripts[0]} was run once, at the set-up: files that it makes stay as they are on "
             "the base when a patch changes what they are made of"
         )
     return Part(
         language="Node",
-        toolchains=(f"node-{major}", *(("compilers",) if compiles else ())),
+        folder=folder,
+        toolchains=(f"node-{major}", *(("compilers",) if COMPILES.search(native) else ())),
         steps=tuple(steps),
-        summary=f"Node {major}, packages with {name[0] if name else 'npm'}{followed}",
+        summary=f"Node {major}, packages with {manager.tries[0].split()[0]}"
+        + (f" by {manager.lock}" if manager.lock else "")
+        + (f" in {folder}" if folder else ""),
         mend=f"name an image that has Node and the packages, such as --image node:{major}, or give the commands "
         "as [sandbox] setup in agent.toml",
         variables=QUIET,
@@ -110,24 +101,11 @@ def node_part(repository: Repository) -> Part | None:
     )
 
 
-def _folder(repository: Repository) -> str | None:
-    """Where the project is: the root, or the one folder near it that has a package.json."""
-    if "package.json" in repository.manifests:
-        return ""
-    near = [name for name in repository.manifests if re.fullmatch(r"[^/]+/(?:[^/]+/)?package\.json", name)]
-    top = [name.rpartition("/")[0] for name in sorted(near, key=lambda name: (name.count("/"), name))]
-    with_lock = [
-        folder for folder in top if any(f"{folder}/{lock}" in repository.manifests for lock in LOCKS)
-    ]
-    chosen = top if len(top) == 1 else with_lock
-    return chosen[0] if len(chosen) == 1 else None
-
-
-def _json(repository: Repository, name: str, warnings: list[str]) -> dict[str, Any]:
+def _json(repository: Repository, warnings: list[str]) -> dict[str, Any]:
     try:
-        found = json.loads(repository.text(name))
+        found = json.loads(repository.text("package.json"))
     except (ValueError, RecursionError) as error:
-        warnings.append(f"{name} cannot be read: {error}")
+        warnings.append(f"package.json cannot be read: {error}")
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -138,11 +116,11 @@ def _said(value: Any, *keys: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def _major(repository: Repository, start: str, package: dict[str, Any], warnings: list[str]) -> int:
+def _major(root: Repository, here: Repository, package: dict[str, Any], warnings: list[str]) -> int:
     """The major version of Node to install: one that the project asks for, where there is such a one."""
     asked = [
-        (file, repository.text(folder + file).strip().removeprefix("v"))
-        for folder in dict.fromkeys((start, ""))
+        (file, where.text(file).strip().removeprefix("v"))
+        for where in (here, root)
         for file in (".nvmrc", ".node-version")
     ]
     asked += [("volta.node of package.json", _said(package, "volta", "node"))]
@@ -164,25 +142,22 @@ def _major(repository: Repository, start: str, package: dict[str, Any], warnings
     return fitting[0]
 
 
-def _manager(repository: Repository, start: str, package: dict[str, Any], warnings: list[str]) -> _Manager:
+def _manager(here: Repository, package: dict[str, Any], warnings: list[str]) -> _Manager:
     """The package manager, by the field packageManager, else by the lock file."""
     named = re.match(r"(npm|pnpm|yarn|bun)@(\d+(?:\.\d+){0,2}(?:-[\w.]+)?)", _said(package, "packageManager"))
-    has = {lock: start + lock in repository.manifests for lock in LOCKS}
     name, version = (named[1], named[2]) if named else ("", "")
-    if name == "pnpm" or (not name and has["pnpm-lock.yaml"]):
-        return _pnpm(repository.text(start + "pnpm-lock.yaml"), version)
-    if name == "yarn" or (not name and has["yarn.lock"]):
-        return _yarn(
-            repository.text(start + "yarn.lock"), version, start + ".yarnrc.yml" in repository.manifests
-        )
-    if name == "bun" or (not name and (has["bun.lock"] or start + "bun.lockb" in repository.names)):
+    has = here.manifests
+    if name == "pnpm" or (not name and "pnpm-lock.yaml" in has):
+        return _pnpm(here.text("pnpm-lock.yaml"), version)
+    if name == "yarn" or (not name and "yarn.lock" in has):
+        return _yarn(here.text("yarn.lock"), version, ".yarnrc.yml" in has)
+    if name == "bun" or (not name and ("bun.lock" in has or "bun.lockb" in here.names)):
         warnings.append(
             "Bun is not supported: its packages were installed with npm, and its lock file not followed"
         )
-        name = version = ""
     install = "npm install --no-package-lock"
     loose = f"{install} --legacy-peer-deps --ignore-scripts"
-    lock = next((lock for lock in ("npm-shrinkwrap.json", "package-lock.json") if has[lock]), "")
+    lock = next((lock for lock in ("npm-shrinkwrap.json", "package-lock.json") if lock in has), "")
     if not lock:
         peers = "what packages ask of each other (peerDependencies) was not looked at, and "
         return _Manager("", (install, loose), (peers + NO_SCRIPTS,), "")
@@ -241,19 +216,16 @@ def _yarn(lock: str, version: str, has_settings: bool) -> _Manager:
     )
 
 
-def _own_scripts(repository: Repository, start: str) -> list[str]:
+def _own_scripts(here: Repository) -> list[str]:
     """The scripts of the repository's own packages that an installation runs."""
     found: set[str] = set()
-    for name in repository.manifests:
-        if name.startswith(start) and name.endswith("package.json"):
+    for name in here.manifests:
+        if name.rpartition("/")[2] == "package.json":
             try:
-                scripts = json.loads(repository.text(name)).get("scripts")
+                scripts = json.loads(here.text(name)).get("scripts")
             except (ValueError, RecursionError, AttributeError):
                 continue
-            if isinstance(scripts, dict):
-                found |= {
-                    key
-                    for key, line in scripts.items()
-                    if key in OWN_SCRIPTS and not HUSKY.fullmatch(str(line))
-                }
+            for key, line in scripts.items() if isinstance(scripts, dict) else ():
+                if key in OWN_SCRIPTS and not HUSKY.fullmatch(str(line)):
+                    found.add(key)
     return sorted(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
@@ -81,7 +81,7 @@ def python_plan(repository: Repository, *, alone: bool) -> PythonPlan | None:
     if not folders:
         return None
     if len(folders) == 1:
-        return _plan(_below(repository, folders[0]), folders[0], ())
+        return _plan(repository.below(folders[0]), folders[0], ())
     return _plan(repository, "", tuple(folders[:MOST_MEMBERS]))
 
 
@@ -106,25 +106,11 @@ def _folders(repository: Repository) -> list[str]:
         path = PurePosixPath(name)
         if len(path.parts) in (2, 3) and (path.name in ("pyproject.toml", "setup.py", "requirements.txt")):
             folder = str(path.parent)
-            inside = _below(repository, folder)
+            inside = repository.below(folder)
             if path.name == "requirements.txt" or _installable(inside, read_toml(inside, [])):
                 found.add(folder)
     # of a project and a folder in it, the project
     return sorted(folder for folder in found if not any(folder.startswith(f"{other}/") for other in found))
-
-
-def _below(repository: Repository, folder: str) -> Repository:
-    """The part of the repository in a folder, as if it were its root."""
-    start = f"{folder}/"
-    return replace(
-        repository,
-        names=tuple(name.removeprefix(start) for name in repository.names if name.startswith(start)),
-        manifests={
-            name.removeprefix(start): data
-            for name, data in repository.manifests.items()
-            if name.startswith(start)
-        },
-    )
 
 
 def _installable(repository: Repository, pyproject: dict[str, Any]) -> bool:

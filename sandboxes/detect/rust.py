@@ -22,20 +22,23 @@ CLEAN = (
 
 
 def rust_part(repository: Repository) -> Part | None:
-    """What to do, or None for a repository without a Cargo.toml at its root."""
-    if "Cargo.toml" not in repository.manifests:
+    """What to do, or None for a repository without a Cargo.toml of its own."""
+    folder = repository.folder_with(("Cargo.toml",), ("Cargo.lock",))
+    if folder is None:
         return None
+    here = repository.below(folder)
     warnings: list[str] = []
-    asked = _asked(repository)
+    asked = _asked(here)
     if asked > HAVE:
         version = ".".join(map(str, asked))
         warnings.append(
             f"the project asks for Rust {version}, and Debian's packages may have {HAVE[0]}.{HAVE[1]}: "
             f"where it does not compile, --image rust:{version} is the way"
         )
-    locked = "Cargo.lock" in repository.manifests
+    locked = "Cargo.lock" in here.manifests
     return Part(
         language="Rust",
+        folder=folder,
         toolchains=("rust",),
         steps=(
             Step(

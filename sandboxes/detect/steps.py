@@ -16,8 +16,6 @@ class Step:
     """Commands for bash; the first one that succeeds ends the step."""
     lost: tuple[str, ...] = ()
     """For each try after the first: what is lost when that is the one that succeeds."""
-    folder: str = ""
-    """Where it runs, seen from the repository's root."""
     needed: bool = True
     """Whether the tests can't run without it."""
     seconds: float = 1200.0
@@ -28,6 +26,8 @@ class Part:
     """The set-up of one language."""
 
     language: str
+    folder: str
+    """Where its steps run, seen from the repository's root."""
     toolchains: tuple[str, ...]
     """What the image must bring: names of sandboxes.toolchains."""
     steps: tuple[Step, ...]

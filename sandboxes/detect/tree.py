@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import tarfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 LARGEST_MANIFEST = 1 << 20
@@ -50,6 +50,34 @@ class Repository:
     def text(self, name: str) -> str:
         """A manifest's text; "" where there is none."""
         return self.manifests.get(name, b"").decode("utf-8", "replace")
+
+    def below(self, folder: str) -> Repository:
+        """What is in a folder, as if it were the root; "" is the root itself."""
+        if not folder:
+            return self
+        start = f"{folder}/"
+        return replace(
+            self,
+            names=tuple(name.removeprefix(start) for name in self.names if name.startswith(start)),
+            manifests={
+                name.removeprefix(start): data
+                for name, data in self.manifests.items()
+                if name.startswith(start)
+            },
+        )
+
+    def folder_with(self, names: Collection[str], marks: Collection[str] = ()) -> str | None:
+        """Where one of these manifests is: the root, else the one folder near it, of several the one that has one of
+        the `marks` too; None where there is none, or more than one."""
+        if any(name in self.manifests for name in names):
+            return ""
+        near = [path.rpartition("/") for path in self.manifests if 1 <= path.count("/") <= 2]
+        found = {folder for folder, _, name in near if name in names}
+        if len(found) > 1:
+            found = {
+                folder for folder in found if any(f"{folder}/{mark}" in self.manifests for mark in marks)
+            }
+        return found.pop() if len(found) == 1 else None
 
 
 def scan(tree_tar: Path) -> Repository:

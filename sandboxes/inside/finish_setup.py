@@ -75,16 +75,18 @@ def move_packages(workspace: Path, environment: Path, tree: set[str]) -> None:
 
 def move_compiled(workspace: Path, environment: Path, tree: set[str]) -> None:
     """Move what Cargo compiled of the dependencies, and link each file of it: Cargo writes its own beside them."""
-    path, target = workspace / "target", environment / "workspace" / "target"
-    if "target" in {name.partition("/")[0] for name in tree} or not (path / "CACHEDIR.TAG").is_file():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(path, target)
-    for folder in (path for profile in target.iterdir() for path in map(profile.joinpath, CARGO)):
-        for file in files(folder):
-            link = path / file.relative_to(target)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(file)
+    for path in [*workspace.glob("target"), *workspace.glob("*/target"), *workspace.glob("*/*/target")]:
+        name = path.relative_to(workspace)
+        if not (path / "CACHEDIR.TAG").is_file() or any(one.startswith(f"{name}/") for one in tree):
+            continue
+        target = environment / "workspace" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, target)
+        for folder in [profile / kind for profile in target.iterdir() for kind in CARGO]:
+            for file in files(folder):
+                link = path / file.relative_to(target)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(file)
 
 
 def generated(workspace: Path, tree: set[str]) -> list[Path]:

@@ -39,16 +39,20 @@ from tests.benchmarks.packages_list import GO, NPM, PYPI, RUST
 KINDS = {"pypi": PYPI, "npm": NPM, "go": GO, "rust": RUST}
 LIMITS = Limits(memory_mb=2048, pids=512, lifetime_seconds=1800)
 GOOD = 0.95
+DEBIAN = """
+apt-get -o APT::Sandbox::User=root update -qq
+cd /tmp && apt-get -o APT::Sandbox::User=root download -qq {{name}}
+dpkg-deb -x *.deb unpacked
+found=$(find unpacked -name {mark} | awk '{{{{ print length($0), $0 }}}}' | sort -n | head -n 1 | cut -d ' ' -f 2)
+top=$(dirname $found)
+tar -czf /out/$(basename *.deb .deb).tar.gz -C $(dirname $top) $(basename $top)
+"""
 DOWNLOAD = {
     "pypi": "python3 -m venv /tmp/v && /tmp/v/bin/pip download -q --no-deps --no-binary :all: -d /out {name}",
     "npm": "cd /out && npm pack --silent {name}",
-    "go": "cd /out && apt-get -o APT::Sandbox::User=root source -qq --download-only {name}",
-    "rust": "cd /out && apt-get -o APT::Sandbox::User=root source -qq --download-only {name}",
+    "go": DEBIAN.format(mark="go.mod"),
+    "rust": DEBIAN.format(mark="Cargo.toml"),
 }
-SOURCES = (
-    "sed 's/^deb /deb-src /' /etc/apt/sources.list > /etc/apt/sources.list.d/src.list 2>/dev/null; "
-    "apt-get -o APT::Sandbox::User=root update -qq"
-)
 
 
 async def download(docker: Docker, kind: str, name: str) -> bytes:
@@ -71,10 +75,10 @@ async def download(docker: Docker, kind: str, name: str) -> bytes:
             "PATH": SYSTEM_PATH,
             "HOME": "/root",
         }
-        before = f"{SOURCES} && " if kind in ("go", "rust") else ""
-        line = f"mkdir -p /out && {before}{DOWNLOAD[kind].format(name=name)}"
+        line = f"set -e; mkdir -p /out; {DOWNLOAD[kind].format(name=name)}"
         done = await sandbox.run(line, timeout=1500, cwd="/", env=variables)
-        assert done.exit_code == 0, done.output.decode("utf-8", "replace")[-2000:]
+        if done.exit_code != 0:
+            raise SystemExit(f"could not download {name}: {done.output.decode('utf-8', 'replace')[-2000:]}")
         stream, _ = await engine.call(engine.api.get_archive, id_, "/out")
         return b"".join(stream)
 

@@ -43,20 +43,20 @@ NPM = {
 }
 """Packages of npm's registry that ship their tests."""
 GO = {
-    "golang-github-dustin-go-humanize": "no dependencies",
-    "golang-github-google-uuid": "no dependencies",
-    "golang-github-hashicorp-go-version": "no dependencies",
-    "golang-github-mattn-go-isatty": "needs golang.org/x/sys",
-    "golang-github-mitchellh-mapstructure": "no dependencies",
-    "golang-github-spf13-pflag": "no dependencies",
+    "golang-github-dustin-go-humanize-dev": "no dependencies",
+    "golang-github-google-uuid-dev": "no dependencies",
+    "golang-github-hashicorp-go-version-dev": "no dependencies",
+    "golang-github-mattn-go-isatty-dev": "needs golang.org/x/sys",
+    "golang-github-mitchellh-mapstructure-dev": "no dependencies",
+    "golang-github-spf13-pflag-dev": "no dependencies",
 }
 RUST = {
-    "rust-fnv": "no dependencies",
-    "rust-itoa": "an optional dependency",
-    "rust-matches": "no dependencies",
-    "rust-percent-encoding": "no dependencies",
-    "rust-scopeguard": "no dependencies",
-    "rust-shlex": "no dependencies",
-    "rust-strsim": "no dependencies",
+    "librust-fnv-dev": "no dependencies",
+    "librust-itoa-dev": "an optional dependency",
+    "librust-matches-dev": "no dependencies",
+    "librust-percent-encoding-dev": "no dependencies",
+    "librust-scopeguard-dev": "no dependencies",
+    "librust-shlex-dev": "no dependencies",
+    "librust-strsim-dev": "no dependencies",
 }
-"""Debian's source packages: Go modules and crates as they were published."""
+"""Debian's packages of the sources of Go modules and crates, as they were published."""
