@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from tools.suite import DEFAULT_TEST_COMMAND
+from tools.suite import DEFAULT_TEST_COMMAND, EXIT_CODE, NotASuite, runner_of
 
 MAX_READ = 40
 """Test files that are read for what they import."""
@@ -34,6 +35,11 @@ _USES_PYTEST = re.compile(
 _USES_UNITTEST = re.compile(r"^\s*(?:import|from)\s+unittest\b", re.M)
 _NO_TEST_SCRIPT = re.compile(r"no test specified")
 _NODE_TEST = re.compile(r"(?:.*/)?(?:[^/]+[.-]test|test-[^/]+|test)\.[cm]?js|(?:.*/)?test/[^/]+\.[cm]?js")
+_PROJECT = re.compile(
+    r"[^/]+/(?:[^/]+/)?(?:package\.json|go\.mod|go\.work|Cargo\.toml|pom\.xml|build\.gradle(?:\.kts)?)"
+)
+"""The manifest of a project in a folder near the root."""
+_OTHER_SCRIPT = re.compile(r"\b(?:npm run|yarn run|yarn|pnpm run|pnpm) (?:-s |--silent )?([\w:-]+)")
 _MAKE_TARGET = re.compile(r"^(test|check)\s*:(?!=)", re.M)
 
 
@@ -46,12 +52,23 @@ class Detected:
 
 
 def detect(names: Collection[str], read: Read) -> Detected:
-    """The test command of a tree of these files: Python's first, then by the order below; else pytest's."""
+    """The test command of a tree of these files: Python's first, then by the order below; where the root has no
+    project, that of the one folder near it which has; else pytest's."""
     names = frozenset(names)
-    for language in (_python, _javascript, _go, _rust, _java, _make):
-        for found in language(names, read):
-            return found
+    if found := next(_found(names, read), None):
+        return found
+    folders = {name.rpartition("/")[0] for name in names if _PROJECT.fullmatch(name)}
+    if len(folders) == 1:
+        start = f"{folders.pop()}/"
+        inside = frozenset(name.removeprefix(start) for name in names if name.startswith(start))
+        for one in _found(inside, lambda name: read(start + name)):
+            return Detected(f"cd {shlex.quote(start[:-1])} && {one.command}", f"{one.why}, in {start}")
     return Detected(DEFAULT_TEST_COMMAND, "nothing in the repository names another")
+
+
+def _found(names: frozenset[str], read: Read) -> Iterator[Detected]:
+    for language in (_python, _javascript, _go, _rust, _java, _make):
+        yield from language(names, read)
 
 
 def _python(names: frozenset[str], read: Read) -> Iterator[Detected]:
@@ -98,7 +115,7 @@ def _javascript(names: frozenset[str], read: Read) -> Iterator[Detected]:
     scripts, used = package.get("scripts"), set[str]()
     script = scripts.get("test") if isinstance(scripts, dict) else None
     if isinstance(script, str) and script.strip() and not _NO_TEST_SCRIPT.search(script):
-        yield Detected("npm test", "package.json scripts.test")
+        yield _npm_test(script, scripts, read)
     for key in ("dependencies", "devDependencies"):
         table = package.get(key)
         used |= set(table) if isinstance(table, dict) else set()
@@ -108,6 +125,23 @@ def _javascript(names: frozenset[str], read: Read) -> Iterator[Detected]:
     for name in sorted(filter(_NODE_TEST.fullmatch, names))[:MAX_READ]:
         if re.search(r"[\"']node:test[\"']", read(name)):
             yield Detected("node --test", f"{name} uses node:test")
+
+
+def _npm_test(script: str, scripts: dict[str, object], read: Read) -> Detected:
+    """`npm test`; where that runs several runners, the first of the scripts that it names which runs a known one."""
+    try:
+        runner_of("npm test", read)
+    except NotASuite:
+        for name in _OTHER_SCRIPT.findall(script):
+            try:
+                known = name in scripts and runner_of(f"npm run {name}", read) not in (EXIT_CODE, "script")
+            except NotASuite:
+                continue
+            if known:
+                return Detected(
+                    f"npm run {name}", f"package.json scripts.{name}, of the several that scripts.test runs"
+                )
+    return Detected("npm test", "package.json scripts.test")
 
 
 def _go(names: frozenset[str], read: Read) -> Iterator[Detected]:

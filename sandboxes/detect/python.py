@@ -34,6 +34,10 @@ PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 CONDA = re.compile(r"environment\.ya?ml|conda\.ya?ml|meta\.yaml")
 PYTHON_TEST = re.compile(r"(?:.*/)?(?:test_[^/]*|[^/]*_test|conftest)\.py")
 _DEVELOPERS = re.compile(r"(?:^|[^a-z])dev", re.I)
+ASIDE = frozenset(
+    {"docs", "doc", "examples", "example", "benchmarks", "scripts", "tools", "requirements", ".github"}
+)
+"""Folders in which a project may lie that is not what the repository is about."""
 MOST_MEMBERS = 30
 """Packages of one repository that are installed beside each other."""
 
@@ -104,7 +108,9 @@ def _folders(repository: Repository) -> list[str]:
     found = set()
     for name in repository.manifests:
         path = PurePosixPath(name)
-        if len(path.parts) in (2, 3) and (path.name in ("pyproject.toml", "setup.py", "requirements.txt")):
+        if ASIDE & set(path.parts):
+            continue
+        if len(path.parts) in (2, 3) and path.name in ("pyproject.toml", "setup.py", "requirements.txt"):
             folder = str(path.parent)
             inside = repository.below(folder)
             if path.name == "requirements.txt" or _installable(inside, read_toml(inside, [])):

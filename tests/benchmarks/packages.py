@@ -55,6 +55,10 @@ DOWNLOAD = {
 }
 
 
+class NoDownload(Exception):
+    """The registry did not give it, or it has no manifest."""
+
+
 async def download(docker: Docker, kind: str, name: str) -> bytes:
     """The package's archive. What a package runs when it is downloaded, it runs in a container."""
     host = HostNetwork.read()
@@ -78,7 +82,7 @@ async def download(docker: Docker, kind: str, name: str) -> bytes:
         line = f"set -e; mkdir -p /out; {DOWNLOAD[kind].format(name=name)}"
         done = await sandbox.run(line, timeout=1500, cwd="/", env=variables)
         if done.exit_code != 0:
-            raise SystemExit(f"could not download {name}: {done.output.decode('utf-8', 'replace')[-2000:]}")
+            raise NoDownload(done.output.decode("utf-8", "replace")[-2000:])
         stream, _ = await engine.call(engine.api.get_archive, id_, "/out")
         return b"".join(stream)
 
@@ -183,7 +187,11 @@ def main() -> None:
         for name in KINDS[kind]:
             if (kind, name) in have or (args.only and name not in args.only):
                 continue
-            row = anyio.run(measure, kind, name, args.folder)
+            try:
+                row = anyio.run(measure, kind, name, args.folder)
+            except NoDownload as error:
+                print(f"could not download {name}: {error}")
+                continue
             print(json.dumps(row), flush=True)
             with results.open("a") as file:
                 file.write(json.dumps(row) + "\n")

@@ -43,9 +43,10 @@ NPM = {
 }
 """Packages of npm's registry that ship their tests."""
 GO = {
-    "golang-github-dustin-go-humanize-dev": "no dependencies",
+    "golang-github-cespare-xxhash-dev": "no dependencies",
     "golang-github-google-uuid-dev": "no dependencies",
     "golang-github-hashicorp-go-version-dev": "no dependencies",
+    "golang-github-masterminds-semver-dev": "no dependencies",
     "golang-github-mattn-go-isatty-dev": "needs golang.org/x/sys",
     "golang-github-mitchellh-mapstructure-dev": "no dependencies",
     "golang-github-spf13-pflag-dev": "no dependencies",

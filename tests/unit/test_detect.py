@@ -36,6 +36,16 @@ UNITTEST = "import unittest\n\nclass TestA(unittest.TestCase):\n    def test_a(s
         ({"Cargo.toml": "[package]\n", "Makefile": "test:\n"}, "cargo test", "Cargo.toml"),
         ({"pom.xml": "", "mvnw": ""}, "./mvnw test", "pom.xml"),
         ({"build.gradle.kts": ""}, "gradle test", "build.gradle.kts"),
+        (
+            {"package.json": json.dumps({"scripts": {
+                "test": "npm run test:unit && npm run test:types", "test:unit": "c8 node --test"}})},
+            "npm run test:unit",
+            "scripts.test:unit, of the several",
+        ),
+        ({"web/package.json": '{"scripts": {"test": "jest"}}', "README.md": ""}, "cd web && npm test", "in web/"),
+        ({"srv/go.mod": "", "srv/x.go": ""}, "cd srv && go test ./...", "go.mod, in srv/"),
+        ({"a b/Cargo.toml": "[package]\n"}, "cd 'a b' && cargo test", "Cargo.toml"),
+        ({"a/go.mod": "", "b/go.mod": ""}, "python -m pytest", "nothing"),
         ({"Makefile": "CHECK := 1\ncheck: all\n"}, "make check", "exit code alone"),
         ({"Makefile": "test := 1\nall:\n"}, "python -m pytest", "nothing"),
     ],
