@@ -48,7 +48,7 @@ top=$(dirname $found)
 tar -czf /out/$(basename *.deb .deb).tar.gz -C $(dirname $top) $(basename $top)
 """
 DOWNLOAD = {
-    "pypi": "python3 -m venv /tmp/v && /tmp/v/bin/pip download -q --no-deps --no-binary :all: -d /out {name}",
+    "pypi": "python3 -m venv /tmp/v && /tmp/v/bin/pip download -q --no-deps --no-binary {name} -d /out {name}",
     "npm": "cd /out && npm pack --silent {name}",
     "go": DEBIAN.format(mark="go.mod"),
     "rust": DEBIAN.format(mark="Cargo.toml"),
