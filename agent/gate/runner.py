@@ -144,6 +144,7 @@ class Runner:
         raise EnvironmentFault(
             f"the suite is of no use on the base commit: {reason}; mend the set-up or give another command "
             f"than `{self.test_command}` with --test\n{last_lines(run)}".rstrip()
+            + "".join(f"\nthe set-up said: {warning}" for warning in self.environment.warnings)
         )
 
 

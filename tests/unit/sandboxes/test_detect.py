@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sandboxes.detect import plan, scan
+from sandboxes.install import other_python
 from tests.docker.sandbox_tools import tar_of
 
 
@@ -263,3 +264,142 @@ def test_the_layout_follows_what_an_editable_install_depends_on(tmp_path):
     assert found.python is not None
     assert found.python.compiles
     assert replace(found.python, compiles=False) == of(tmp_path, {"setup.py": "", "pkg/__init__.py": ""})
+
+
+UV_LOCK = """
+[[package]]
+name = "x"
+version = "1"
+source = { editable = "." }
+[[package]]
+name = "Iniconfig"
+version = "2.0.0"
+source = { registry = "https://index.example/simple" }
+[[package]]
+name = "numpy"
+version = "1.26.4"
+source = { registry = "https://index.example/simple" }
+[[package]]
+name = "numpy"
+version = "2.1.0"
+source = { registry = "https://index.example/simple" }
+[[package]]
+name = "from-git"
+version = "3"
+source = { git = "https://index.example/x" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("lock", "text", "constraints"),
+    [
+        ("uv.lock", UV_LOCK, ("iniconfig==2.0.0",)),
+        ("poetry.lock", '[[package]]\nname = "a"\nversion = "1.2"\n[[package]]\nname = "b"\nversion = "2"\n'
+         '[package.source]\ntype = "git"\n', ("a==1.2",)),
+        ("pdm.lock", '[[package]]\nname = "a"\nversion = "1"\n[[package]]\nname = "me"\nversion = "2"\npath = "."\n',
+         ("a==1",)),
+        ("Pipfile.lock", '{"default": {"a": {"version": "==1.0"}}, "develop": {"b": {"version": "==2"}, "c": {}}}',
+         ("a==1.0", "b==2")),
+        ("pylock.toml", '[[packages]]\nname = "a"\nversion = "1"\n', ("a==1",)),
+        ("uv.lock", '[[package]]\nname = "--url=x"\nversion = "1"\n[[package]]\nname = "a"\nversion = "1 ; x"\n', ()),
+        ("uv.lock", "[" * 50_000, ()),
+    ],
+)  # fmt: skip
+def test_versions_of_a_lock_file_are_constraints(tmp_path, lock, text, constraints):
+    found = of(tmp_path, {"pyproject.toml": '[project]\nname = "x"\n', lock: text})
+    assert found is not None
+    assert found.constraints == constraints
+    assert found.lock == (lock if constraints else "")
+
+
+@pytest.mark.parametrize(
+    ("files", "image", "wanted"),
+    [
+        ({"setup.py": ""}, "3.11.2", ""),
+        ({"pyproject.toml": '[project]\nname = "x"\nrequires-python = ">=3.8"'}, "3.11.2", ""),
+        ({"pyproject.toml": '[project]\nname = "x"\nrequires-python = ">=3.12"'}, "3.11.2", "3.12"),
+        ({"pyproject.toml": '[project]\nname = "x"\nrequires-python = ">=3.7,<3.10"'}, "3.11.2", "3.9"),
+        ({"pyproject.toml": '[tool.poetry.dependencies]\npython = "^3.12"'}, "3.11.2", "3.12"),
+        ({"setup.cfg": "[metadata]\nname = x\n[options]\npython_requires = <3.9"}, "3.11.2", "3.8"),
+        ({"setup.py": "setup(name='x', python_requires='>=3.13')"}, "3.11.2", "3.13"),
+        ({"setup.py": "", ".python-version": "3.9.1\n"}, "3.11.2", "3.9.1"),
+        ({"setup.py": "", ".python-version": "3.11\n"}, "3.11.2", ""),
+        ({"pyproject.toml": '[project]\nrequires-python = ">=3.12"', ".python-version": "3.13\n"}, "3.11.2", "3.13"),
+        ({"pyproject.toml": '[project]\nrequires-python = ">=3.8"', ".python-version": "3.13\n"}, "3.11.2", ""),
+        ({"pyproject.toml": '[project]\nname = "x"\nrequires-python = "three"'}, "3.11.2", ""),
+        ({"setup.py": "", ".python-version": "$(touch x)\n"}, "3.11.2", ""),
+        ({"pyproject.toml": '[project]\nname = "x"\nrequires-python = "<3"'}, "3.11.2", ""),
+    ],
+)  # fmt: skip
+def test_a_python_that_fits_is_looked_for_where_the_image_s_does_not(tmp_path, files, image, wanted):
+    found = of(tmp_path, {"a.py": "", **files})
+    assert found is not None
+    assert other_python(found, image) == wanted
+
+
+def test_packages_of_a_uv_workspace_are_installed_beside_each_other(tmp_path):
+    found = of(
+        tmp_path,
+        {
+            "pyproject.toml": '[project]\n[tool.uv.workspace]\nmembers = ["libs/*"]\nexclude = ["libs/old"]\n',
+            "libs/a/pyproject.toml": '[project]\nname = "a"\n',
+            "libs/old/pyproject.toml": '[project]\nname = "old"\n',
+            "other/pyproject.toml": '[project]\nname = "other"\n',
+        },
+    )
+    assert found is not None
+    assert found.members == ("libs/a",)
+
+
+def test_a_project_in_a_folder_and_several_of_them(tmp_path):
+    one = {
+        "backend/pyproject.toml": '[project]\nname = "x"\n[dependency-groups]\ntest = ["a"]\n',
+        "README.md": "",
+    }
+    found = of(tmp_path, {**one, "docs/requirements.txt": "sphinx"})
+    assert found is not None
+    assert (found.folder, found.groups, found.installable) == ("backend", ("test",), True)
+    found = of(tmp_path, {**one, "worker/setup.py": "", "worker/sub/setup.py": ""})
+    assert found is not None
+    assert (found.folder, found.members, found.installable) == ("", ("backend", "worker"), False)
+
+
+def test_pipfile_and_nox(tmp_path):
+    found = of(
+        tmp_path,
+        {
+            "Pipfile": '[packages]\nflask = "*"\n[dev-packages]\nmock = ">=3"\n',
+            "noxfile.py": """
+@nox.session(python=["3.9", "3.11"])
+def tests(session):
+    session.install("-r", "other.txt", "hypothesis", ".[x]")
+@nox.session
+def docs(session):
+    session.install("sphinx")
+""",
+        },
+    )
+    assert found is not None
+    assert found.loose == ("flask", "mock>=3", "hypothesis")
+
+
+def test_conda_is_told_to_be_unknown_where_nothing_else_says_what_to_install(tmp_path):
+    conda = {"environment.yml": "dependencies:\n  - numpy\n", "a.py": ""}
+    found = of(tmp_path, conda)
+    assert found is not None
+    assert "environment.yml is for conda, which is not supported" in found.warnings[0]
+    assert "--image" in found.warnings[0]
+    found = of(tmp_path, {**conda, "pyproject.toml": '[project]\nname = "x"\n'})
+    assert found is not None
+    assert found.warnings == ()
+
+
+def test_what_developers_need_is_left_out_where_it_is_said_what_tests_need(tmp_path):
+    files = {"setup.py": "", "requirements/dev.txt": "ruff", "requirements/tests.txt": "mock"}
+    found = of(tmp_path, files)
+    assert found is not None
+    assert list(found.files) == ["requirements/tests.txt"]
+    del files["requirements/tests.txt"]
+    found = of(tmp_path, files)
+    assert found is not None
+    assert list(found.files) == ["requirements/dev.txt"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandboxes.hostnet import HostNetwork, _pip_files
+from sandboxes.hostnet import HostNetwork, _npm_files, _pip_files
 from sandboxes.install import clean, telling
 
 
@@ -13,15 +13,17 @@ def host(tmp_path, monkeypatch):
 
     for name in list(os.environ):
         if (
-            name.startswith("PIP_")
+            name.startswith(("PIP_", "GO", "UV_", "npm_config_"))
             or name.lower().endswith("_proxy")
             or name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
         ):
             monkeypatch.delenv(name)
 
-    def read(pip_conf="", **variables):
+    def read(pip_conf="", npm_files=None, **variables):
         (tmp_path / "pip.conf").write_text(pip_conf)
         monkeypatch.setattr("sandboxes.hostnet._pip_files", lambda: [tmp_path / "pip.conf"])
+        npm = npm_files or []
+        monkeypatch.setattr("sandboxes.hostnet._npm_files", lambda: npm)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         return HostNetwork.read()
@@ -104,3 +106,39 @@ def test_a_log_is_clean_and_its_telling_line_is_found():
     assert telling("one\ntwo\n") == "two"
     assert telling("") == "no output"
     assert len(clean("line\n" * 1000).splitlines()) == 40
+
+
+def test_npm_settings_without_what_points_into_the_host(host, tmp_path):
+    rc = tmp_path / "user.npmrc"
+    rc.write_text(
+        '; a comment\nregistry=https://me:in-url@a.example/npm/\n@team:registry = "https://b.example/"\n'
+        "//b.example/:_authToken=${TEAM_TOKEN}\n//a.example/:_password=cGFzcw==\n//a.example/:username=me\n"
+        "cafile=/etc/ssl/x.pem\nprefix=/root/.local\nscript-shell=/root/sh\n"
+    )
+    found = host(npm_files=[rc], TEAM_TOKEN="npm_s3cr3t")
+    assert found.npmrc.decode().splitlines() == [
+        "registry=https://me:in-url@a.example/npm/",
+        "@team:registry=https://b.example/",
+        "//b.example/:_authToken=npm_s3cr3t",
+        "//a.example/:_password=cGFzcw==",
+        "//a.example/:username=me",
+    ]
+    assert found.public == ("@team:registry=https://b.example/", "registry=https://a.example/npm/")
+    assert {"npm_s3cr3t", "cGFzcw==", "in-url"} <= set(found.secrets)
+    assert "npm_s3cr3t" not in found.masked("npm error token npm_s3cr3t is wrong")
+    assert host(npm_config_registry="https://c.example/").npmrc.startswith(b"registry=https://c.example/\n")
+
+
+def test_npm_files_are_those_that_npm_is_told_of(tmp_path, monkeypatch):
+    (tmp_path / "other").write_text("")
+    monkeypatch.setenv("NPM_CONFIG_USERCONFIG", str(tmp_path / "other"))
+    assert _npm_files()[-1] == tmp_path / "other"
+    monkeypatch.setenv("NPM_CONFIG_GLOBALCONFIG", str(tmp_path / "none"))
+    assert _npm_files() == [tmp_path / "other"]
+
+
+def test_the_go_proxy_is_passed_on(host):
+    found = host(GOPROXY="https://u:go-token-1@go.example,direct", GOPRIVATE="git.example")
+    assert found.variables["GOPROXY"] == "https://u:go-token-1@go.example,direct"
+    assert "go-token-1" in found.secrets
+    assert found.public == ("GOPRIVATE=git.example", "GOPROXY=https://go.example,direct")
