@@ -113,7 +113,8 @@ def _javascript(names: frozenset[str], read: Read) -> Iterator[Detected]:
     if not isinstance(package, dict):
         return
     scripts, used = package.get("scripts"), set[str]()
-    script = scripts.get("test") if isinstance(scripts, dict) else None
+    scripts = scripts if isinstance(scripts, dict) else {}
+    script = scripts.get("test")
     if isinstance(script, str) and script.strip() and not _NO_TEST_SCRIPT.search(script):
         yield _npm_test(script, scripts, read)
     for key in ("dependencies", "devDependencies"):

@@ -166,7 +166,8 @@ class _Setup:
                 await sandbox.put_file(NPMRC, self._host.npmrc)
                 variables["npm_config_userconfig"] = NPMRC
             installer = Installer(sandbox, variables, self._host.masked, self._log, TIME_LIMIT)
-            has_venv = await installer.make_venv(
+            # the user's commands are given one too, for whatever they install with pip
+            has_venv = (found is None or found.python is not None) and await installer.make_venv(
                 system_packages=found is None, must=found is not None, plan=found.python if found else None
             )
             if found is not None:
@@ -181,7 +182,7 @@ class _Setup:
                 )
             for warning in warnings:
                 self._log(f"warning: {warning}")
-            path = path if has_venv else self._path
+            path = path if has_venv or found else self._path
             kept = {
                 "path": path,
                 "variables": {
