@@ -156,7 +156,8 @@ class Installer:
         for step in part.steps:
             if not await self._step(part, step, variables, needed):
                 return
-        self.summary.append(part.summary)
+        if part.summary:
+            self.summary.append(part.summary)
 
     async def _step(self, part: Part, step: Step, variables: Mapping[str, str], needed: bool) -> bool:
         """False when the steps after it make no sense."""

@@ -29,7 +29,6 @@ TOOLCHAINS = {
     # Debian keeps a newer Rust for its browsers
     "rust": ("cargo-web rustc-web", "cargo rustc"),
     "java": ("default-jdk-headless maven",),
-    "gradle": ("gradle",),
 }
 """Packages of the distribution; where the first cannot be installed, the next."""
 APT = """

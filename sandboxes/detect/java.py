@@ -1,4 +1,4 @@
-"""What a Java repository says of its own set-up: Maven or Gradle."""
+"""What a Java repository says of its own set-up: Maven."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ HAVE = 17
 MAVEN_REPOSITORY = "/opt/env/m2"
 RELEASE = re.compile(
     r"<(?:maven\.compiler\.(?:release|source|target)|java\.version|release)>\s*(?:1\.)?(\d+)\s*<"
-    r"|(?:sourceCompatibility|JavaVersion\.VERSION_|JavaLanguageVersion\.of\()\D{0,4}(?:1[._])?(\d+)"
 )
 
 
@@ -24,7 +23,7 @@ def java_part(repository: Repository) -> Part | None:
     here = repository.below(folder)
     if "pom.xml" in here.manifests:
         return _maven(here, folder)
-    return _gradle(here, folder, "build.gradle" if "build.gradle" in here.manifests else "build.gradle.kts")
+    return _gradle(folder, "build.gradle" if "build.gradle" in here.manifests else "build.gradle.kts")
 
 
 def _maven(repository: Repository, folder: str) -> Part:
@@ -48,35 +47,32 @@ def _maven(repository: Repository, folder: str) -> Part:
             "MAVEN_ARGS": "-o",
         },
         while_set_up={"MAVEN_ARGS": "-B"},
-        warnings=_warnings(repository, "pom.xml"),
+        warnings=_warnings(repository),
     )
 
 
-def _gradle(repository: Repository, folder: str, name: str) -> Part:
-    wrapper = "gradlew" in repository.names
-    program = "sh ./gradlew" if wrapper else "gradle"
-    warm = (
-        "rm -rf /tmp/warm && cp -r . /tmp/warm && cd /tmp/warm && "
-        f"{program} --no-daemon --continue test testClasses; code=$?; rm -rf /tmp/warm; exit $code"
-    )
+def _gradle(folder: str, name: str) -> Part:
+    """Nothing: Gradle keeps what it downloads in a folder that it must be able to write to, and a sandbox's root is
+    read-only."""
     return Part(
         language="Java",
         folder=folder,
-        toolchains=("java",) if wrapper else ("java", "gradle"),
-        steps=(Step("running the tests once with Gradle, which downloads all that they need", (warm,)),),
-        summary="Java, packages with Gradle",
-        mend="name an image that has Gradle and the packages: --image gradle:8-jdk17",
-        variables={},
-        while_set_up={"GRADLE_USER_HOME": "/opt/env/gradle"},
-        warnings=_warnings(repository, name),
+        toolchains=(),
+        steps=(),
+        summary="",
+        mend="",
+        warnings=(
+            f"{name}: the set-up does not know Gradle, and nothing was installed; name an image that has Gradle and "
+            "the packages (--image), and a test command with --offline",
+        ),
     )
 
 
-def _warnings(repository: Repository, name: str) -> tuple[str, ...]:
-    asked = max((int(found[1] or found[2]) for found in RELEASE.finditer(repository.text(name))), default=0)
+def _warnings(repository: Repository) -> tuple[str, ...]:
+    asked = max((int(found) for found in RELEASE.findall(repository.text("pom.xml"))), default=0)
     if asked <= HAVE:
         return ()
     return (
-        f"{name} asks for Java {asked}, and Debian's packages have {HAVE}: where it does not compile, "
+        f"pom.xml asks for Java {asked}, and Debian's packages have {HAVE}: where it does not compile, "
         f"--image maven:3-eclipse-temurin-{asked} or another image with it is the way",
     )

@@ -179,21 +179,28 @@ def test_a_locked_crate_is_fetched_as_it_is_locked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "toolchains", "program", "warned"),
+    ("files", "program", "warned"),
     [
-        ({"pom.xml": ""}, ("java",), "mvn ", ""),
-        ({"pom.xml": "<maven.compiler.release>21</maven.compiler.release>", "mvnw": ""}, ("java",), "sh ./mvnw ",
-         "Java 21"),
-        ({"pom.xml": "<source>1.8</source><java.version>1.8</java.version>"}, ("java",), "mvn ", ""),
-        ({"build.gradle": "sourceCompatibility = 11"}, ("java", "gradle"), "gradle ", ""),
-        ({"build.gradle.kts": "JavaLanguageVersion.of(25)", "gradlew": ""}, ("java",), "sh ./gradlew ", "Java 25"),
+        ({"pom.xml": ""}, "mvn ", ""),
+        (
+            {"pom.xml": "<maven.compiler.release>21</maven.compiler.release>", "mvnw": ""},
+            "sh ./mvnw ",
+            "Java 21",
+        ),
+        ({"pom.xml": "<source>1.8</source><java.version>1.8</java.version>"}, "mvn ", ""),
     ],
-)  # fmt: skip
-def test_java(tmp_path, files, toolchains, program, warned):
+)
+def test_maven(tmp_path, files, program, warned):
     found = part(tmp_path, files)
-    assert found.toolchains == toolchains
+    assert found.toolchains == ("java",)
     assert program in found.steps[0].tries[0]
     assert [warned in warning for warning in found.warnings] == ([True] if warned else [])
+
+
+def test_gradle_is_told_to_be_unknown(tmp_path):
+    found = part(tmp_path, {"build.gradle.kts": "", "gradlew": ""})
+    assert (found.toolchains, found.steps) == ((), ())
+    assert "--image" in found.warnings[0]
 
 
 def test_a_python_project_with_a_front_end_needs_both(tmp_path):
