@@ -29,6 +29,9 @@ GET_PYTHON = (
     "export UV_PYTHON_INSTALL_DIR=/opt/env/pythons && /tmp/uv/bin/uv python install -q --no-bin {wanted} && "
     "ln -s $(/tmp/uv/bin/uv python find --managed-python {wanted}) " + OTHER_PYTHON
 )
+NPM = re.compile(r"npm (?:error|ERR!) (.*)")
+FIRST = (re.compile(r"\[ERROR\] "), re.compile(r".*\bERR_PNPM_\w+"), re.compile(r"➤ YN(?!0000)\d{4}: .*"))
+"""Lines of Maven, pnpm and yarn, of which the first says most."""
 PYTHONS = range(8, 16)
 """Minor versions of Python 3 that uv may be asked for."""
 
@@ -152,7 +155,7 @@ class Installer:
         """Do the steps of a language. Where one fails without which the tests can't run, SetupFailed is raised if the
         language is `needed`; else that is a warning, and the language is left as it is."""
         self.warnings += part.warnings
-        variables = {**part.variables, **self._variables, **part.while_set_up}
+        variables = {**part.variables, **part.while_set_up, **self._variables}
         for step in part.steps:
             if not await self._step(part, step, variables, needed):
                 return
@@ -281,5 +284,12 @@ def clean(text: str) -> str:
 def telling(log: str) -> str:
     """The one line of a failed command's log that says most."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
+    if npm := [found for line in lines if (found := NPM.fullmatch(line))]:
+        # what follows the code says what it means, and only then comes advice
+        said = [found[1] for found in npm if not found[1].startswith(("code ", "path ", "A complete log"))]
+        return f"npm error {said[0] if said else npm[0][1]}"[:300]
+    for first in FIRST:
+        if found := [line for line in lines if first.match(line)]:
+            return found[0][:300]
     errors = [line for line in lines if re.match(r"(error|fatal)\b|E:|\w*(Error|Exception)\b", line, re.I)]
     return (errors or lines or ["no output"])[-1][:300]

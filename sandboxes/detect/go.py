@@ -7,10 +7,36 @@ import re
 from sandboxes.detect.steps import Part, Step
 from sandboxes.detect.tree import Repository
 
-CACHES = {"GOPATH": "/opt/env/go", "GOMODCACHE": "/opt/env/go/pkg/mod", "GOCACHE": "/opt/env/go/cache"}
-OFFLINE = {**CACHES, "GOPROXY": "off", "GOFLAGS": "-modcacherw", "GOTELEMETRY": "off"}
+CACHE = "/tmp/.cache/go-build"  # noqa: S108
+KEPT = "/opt/env/go/cache"
+OFFLINE = {
+    "GOPATH": "/opt/env/go",
+    "GOMODCACHE": "/opt/env/go/pkg/mod",
+    "GOCACHE": CACHE,
+    "GOPROXY": "off",
+    "GOFLAGS": "-modcacherw",
+    "GOTELEMETRY": "off",
+}
 WARM = "go test -count=1 -run '^$' ./... > /dev/null"
 """Compiles all tests and runs none, so that a sandbox finds the standard library and the modules compiled."""
+LAY_CACHE = rf"""
+set -e
+go=$(command -v go)
+mkdir -p {KEPT} /opt/env/bin
+cp -a {KEPT} /opt/env/go/seed
+find /opt/env/go/seed -name '*-d' -exec sh -c 'for f; do ln -sf {KEPT}/${{f#/opt/env/go/seed/}} "$f"; done' sh {{}} +
+cat > /opt/env/bin/go <<EOF
+#!/bin/sh
+if [ "\$GOCACHE" = {CACHE} ] && [ ! -d {CACHE} ]; then
+    mkdir -p {CACHE.rpartition("/")[0]} && cp -a /opt/env/go/seed {CACHE}.\$\$
+    mv -T {CACHE}.\$\$ {CACHE} 2> /dev/null || rm -rf {CACHE}.\$\$
+fi
+exec $go "\$@"
+EOF
+chmod 755 /opt/env/bin/go
+"""
+"""Go refuses to work with a cache that it cannot write to. So each sandbox's first call lays one down for itself: the
+small index as a copy, what was compiled as links."""
 
 
 def go_part(repository: Repository) -> Part | None:
@@ -27,6 +53,7 @@ def go_part(repository: Repository) -> Part | None:
         get = f"{download} && go list -deps -test ./... > /dev/null"
         steps.append(Step("downloading Go modules", (get,)))
     steps.append(Step("compiling once, for the cache", (WARM,), needed=False, seconds=600))
+    steps.append(Step("laying the cache", (LAY_CACHE,)))
     wanted = asked[1] if asked else ""
     return Part(
         language="Go",
@@ -39,5 +66,5 @@ def go_part(repository: Repository) -> Part | None:
         "vendor the modules (`go mod vendor`)",
         variables=OFFLINE,
         # Go gets itself a newer release by the same way as modules, where go.mod asks for one
-        while_set_up={"GOPROXY": "https://proxy.golang.org,direct", "GOTOOLCHAIN": "auto"},
+        while_set_up={"GOPROXY": "https://proxy.golang.org,direct", "GOTOOLCHAIN": "auto", "GOCACHE": KEPT},
     )

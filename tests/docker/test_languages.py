@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import zipfile
 from pathlib import Path
 
 import anyio
@@ -70,6 +73,8 @@ __metadata:
 "is-number@npm:^6.0.0":
   version: 6.0.0
   resolution: "is-number@npm:6.0.0"
+  checksum: 10c0/5da4c68401529675c575878d2760d66f18eaef4b014858577f6003daf66488d7fe4eae684b1e8574e3fa1bb447c6c6c\
+56b8491d2b4b3239da2d32e5f6f218008
   languageName: node
   linkType: hard
 
@@ -78,6 +83,8 @@ __metadata:
   resolution: "is-odd@npm:3.0.1"
   dependencies:
     is-number: "npm:^6.0.0"
+  checksum: 10c0/89ee2e353c5a3f3bd400c79db1c307a5b3506198ee8169d521e533a9b1d8a08fc95f21a919c084e98845b4286d7ffe30\
+9778da03744dfe66c3c1763ab1a030c6
   languageName: node
   linkType: hard
 
@@ -246,14 +253,44 @@ def test_packages_that_cannot_be_had_are_told_with_the_mend(tmp_path: Path) -> N
     anyio.run(main)
 
 
-def test_go(tmp_path: Path) -> None:
-    outcomes, warnings, summary = set_up(
-        tmp_path,
-        {"go.mod": "module example.com/calc\n\ngo 1.19\n", "calc/calc.go": GO, "calc/calc_test.go": GO_TESTS},
-    )
+DEP = "module example.com/dep\n\ngo 1.19\n"
+"""A module on a registry that is a folder of the repository."""
+
+
+def test_go_with_a_module_of_a_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOPROXY", "file:///workspace/registry")
+    monkeypatch.setenv("GOSUMDB", "off")
+    versions = tmp_path / "repo" / "registry" / "example.com" / "dep" / "@v"
+    versions.mkdir(parents=True)
+    with zipfile.ZipFile(versions / "v1.0.0.zip", "w") as archive:
+        archive.writestr("example.com/dep@v1.0.0/go.mod", DEP)
+        archive.writestr("example.com/dep@v1.0.0/dep.go", "package dep\n\nconst Three = 3\n")
+    files: dict[str, object] = {
+        "go.mod": "module example.com/calc\n\ngo 1.19\n\nrequire example.com/dep v1.0.0\n",
+        "go.sum": go_sum(versions / "v1.0.0.zip"),
+        "registry/example.com/dep/@v/v1.0.0.mod": DEP,
+        "registry/example.com/dep/@v/v1.0.0.info": '{"Version": "v1.0.0"}',
+        "calc/calc.go": GO,
+        "calc/calc_test.go": GO_TESTS.replace(
+            'import "testing"', 'import ("testing"; "example.com/dep")'
+        ).replace("Clamp(2, 1, 3)", "Clamp(2, 1, dep.Three)"),
+    }
+    outcomes, warnings, summary = set_up(tmp_path, files)
     assert outcomes == {"calc/calc_test.go::TestInside": "passed"}
     assert warnings == ()
-    assert "Go for go.mod, which asks for 1.19" in summary
+    assert "Go for go.mod, which asks for 1.19, modules downloaded" in summary
+
+
+def go_sum(archive: Path) -> str:
+    """The lines of go.sum for the module: hashes of the lists of their files' hashes."""
+
+    def h1(files: dict[str, bytes]) -> str:
+        lines = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
+        return "h1:" + base64.b64encode(hashlib.sha256(lines.encode()).digest()).decode()
+
+    with zipfile.ZipFile(archive) as opened:
+        content = {name: opened.read(name) for name in opened.namelist()}
+    return f"example.com/dep v1.0.0 {h1(content)}\nexample.com/dep v1.0.0/go.mod {h1({'go.mod': DEP.encode()})}\n"
 
 
 VENDORED = {

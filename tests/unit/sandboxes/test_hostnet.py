@@ -142,3 +142,28 @@ def test_the_go_proxy_is_passed_on(host):
     assert found.variables["GOPROXY"] == "https://u:go-token-1@go.example,direct"
     assert "go-token-1" in found.secrets
     assert found.public == ("GOPRIVATE=git.example", "GOPROXY=https://go.example,direct")
+
+
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        (
+            "npm error code ETARGET\nnpm error notarget No matching version found for x@99.\nnpm error notarget In\n"
+            "npm error A complete log of this run can be found in: /home/agent/x.log",
+            "npm error notarget No matching version found for x@99.",
+        ),
+        ("npm ERR! code 1\nnpm ERR! path /workspace\nnpm ERR! command failed", "npm ERR! command failed"),
+        ("[ERROR] no plugin\n[ERROR] \n[ERROR] [Help 1] see there", "[ERROR] no plugin"),
+        (
+            " ERR_PNPM_OUTDATED_LOCKFILE  Cannot install\nNote that in CI",
+            "ERR_PNPM_OUTDATED_LOCKFILE  Cannot install",
+        ),
+        (
+            "➤ YN0000: · Yarn 4\n➤ YN0028: │ The lockfile would have been modified\n➤ YN0000: · Failed with errors",
+            "➤ YN0028: │ The lockfile would have been modified",
+        ),
+        ("error: failed to get `x`\n\nCaused by:\n  no such host", "error: failed to get `x`"),
+    ],
+)
+def test_the_telling_line_of_each_package_manager(log, line):
+    assert telling(log) == line.replace("npm ERR!", "npm error")
