@@ -20,6 +20,7 @@ from typing import Any
 from agent.budget import Limit
 from agent.errors import UsageError
 from agent.routing import Route, parse_routes
+from agent.servers.config import Server, from_table
 from tools.suite import DEFAULT_TEST_COMMAND, NotASuite, suite_command
 
 
@@ -54,6 +55,8 @@ class Settings:
     """Attempts side by side on one rung of the ladder."""
     routes: tuple[Route, ...] = ()
     """Where tasks of a class begin on the ladder, before the package's own rules."""
+    servers: tuple[Server, ...] = ()
+    """MCP servers whose tools models may use beside ours."""
 
 
 _KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
@@ -117,10 +120,14 @@ def from_pyproject(text: str, settings: Settings | None = None) -> Settings:
 def _apply(data: Mapping[str, Any], where: str, settings: Settings) -> Settings:
     changes: dict[str, Any] = {}
     for section, table in data.items():
-        if section not in _KEYS:
-            raise UsageError(f"{where}: unknown section [{section}]{_nearest(section, _KEYS)}")
+        if section not in _KEYS and section != "mcp":
+            known = {**_KEYS, "mcp": {}}
+            raise UsageError(f"{where}: unknown section [{section}]{_nearest(section, known)}")
         if not isinstance(table, dict):
             raise UsageError(f"{where}: {section} must be a table, [{section}], not {_shown(table)}")
+        if section == "mcp":
+            changes["servers"] = from_table(table, where)
+            continue
         for key, value in table.items():
             if key not in _KEYS[section]:
                 raise UsageError(f"{where}: unknown key {section}.{key}{_nearest(key, _KEYS[section])}")

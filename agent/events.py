@@ -151,6 +151,30 @@ class ToolReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerStarted:
+    """One of the user's own MCP servers is up; `kind` is where it runs: sandbox, or http for outside."""
+
+    attempt: int
+    name: str
+    kind: str
+    tools: Sequence[str]
+    """As the model calls them."""
+    skipped: Sequence[str]
+    """What of it is not used, and why."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLeftOut:
+    """One of the user's own MCP servers failed; the attempt goes on without it."""
+
+    attempt: int
+    name: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class HypothesisStated:
     """The root cause that a model stated, and that the runtime took."""
 
@@ -228,6 +252,8 @@ Event = (
     | BudgetChanged
     | ToolStarted
     | ToolReturned
+    | ServerStarted
+    | ServerLeftOut
     | HypothesisStated
     | ContextRenewed
     | DriftSeen
@@ -280,14 +306,14 @@ def secret_values(environ: Mapping[str, str]) -> list[str]:
     model reads and writes.
     """
     return sorted(
-        {v for k, v in environ.items() if _SECRET_NAME.search(k) and _looks_secret(v)}, key=len, reverse=True
+        {v for k, v in environ.items() if _SECRET_NAME.search(k) and looks_secret(v)}, key=len, reverse=True
     )
 
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.I)
 
 
-def _looks_secret(value: str) -> bool:
+def looks_secret(value: str) -> bool:
     kinds = (str.islower, str.isupper, str.isdigit)
     mixed = sum(any(kind(c) for c in value) for kind in kinds) > 1
     return not value.startswith(("/", "~")) and len(value) >= 8 and (mixed or len(value) >= 20)

@@ -18,7 +18,7 @@ import tarfile
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -239,13 +239,15 @@ class Repository:
         command += ["--no-textconv", tree_a, tree_b, "--"]
         return self._git([*command, *paths])
 
-    def write_tar(self, tree: str, dest: Path) -> None:
-        """Write the files of a tree as stored to a tar at `dest`; submodules become empty folders."""
+    def write_tar(self, tree: str, dest: Path, only: Collection[str] | None = None) -> None:
+        """Write the files of a tree as stored to a tar at `dest`, or `only` these; submodules become empty folders."""
         with tarfile.open(
             dest, "w", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape"
         ) as tar:
             folders: set[str] = set()
             for path, (mode, sha) in self.files(tree).items():
+                if only is not None and path not in only:
+                    continue
                 for folder in _parents(path):
                     if folder not in folders:
                         folders.add(folder)

@@ -143,6 +143,13 @@ def _lines(event: Event) -> Iterator[str]:
         case "tool_returned":
             how = "error" if event["is_error"] else "ok"
             yield f"    {how} in {event['seconds']:.1f} s: {clean(event['text'])}".rstrip(": ")
+        case "server_started":
+            tools, skipped = len(event["tools"]), event["skipped"]
+            more = f"; not used: {clean('; '.join(skipped))}" if skipped else ""
+            where = f"{clean(event['name'])} ({clean(event['kind'])})"
+            yield f"  MCP server {where}: {tools} tool{'' if tools == 1 else 's'}{more}"
+        case "server_left_out":
+            yield f"  MCP server {clean(event['name'])} is left out: {clean(event['reason'])}"
         case "hypothesis_stated":
             where = ", ".join(map(clean, event["where"])) or "no place"
             doubt = f" (not confirmed: {clean(event['unchecked'])})" if event["unchecked"] else ""

@@ -13,7 +13,7 @@ from typing import Any
 from agent import events
 from agent.explain import explanation
 from agent.hypotheses import Entry, ledger
-from agent.types import Status, Task, Usage
+from agent.types import APART, Status, Task, Usage
 
 SCHEMA = 1
 
@@ -79,8 +79,35 @@ def build_result(log: Sequence[events.Event], task: Task, run_id: str, ending: R
         "cost_usd": _cost(billed),
         "budget": _budget(log),
         "tool_calls": _tool_calls([e for e in log if isinstance(e, events.ToolReturned)]),
+        "mcp_servers": servers_used(log),
         "context_growth": _context_growth(replies),
     }
+
+
+def servers_used(log: Sequence[events.Event]) -> list[dict[str, Any]]:
+    """The user's own MCP servers: where each ran, its tools, the calls it got, and where it was left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for event in log:
+        if isinstance(event, events.ServerStarted | events.ServerLeftOut):
+            new = {
+                "name": event.name,
+                "kind": event.kind,
+                "tools": [],
+                "calls": 0,
+                "failed": 0,
+                "left_out": [],
+            }
+            told = found.setdefault(event.name, new)
+            if isinstance(event, events.ServerStarted):
+                told["tools"] = list(event.tools)
+            else:
+                told["left_out"].append({"attempt": event.attempt, "reason": event.reason})
+        elif isinstance(event, events.ToolReturned):
+            name, apart, _ = event.name.partition(APART)
+            if apart and name in found:
+                found[name]["calls"] += 1
+                found[name]["failed"] += event.is_error
+    return list(found.values())
 
 
 def _attempt(

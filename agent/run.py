@@ -9,7 +9,8 @@ import json
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -30,12 +31,13 @@ from agent.lanes import side_by_side
 from agent.models.google_cache import Caches
 from agent.models.registry import open_model, parse_spec, sdk_of, warning
 from agent.prompts import system_prompt
-from agent.result import RunEnding, build_result, write_atomically
+from agent.result import RunEnding, build_result, servers_used, write_atomically
 from agent.root_cause import Dossier, Rejection, brief
 from agent.routing import choose, task_facts
 from agent.scratch import scratch
 from agent.types import Task, Verdict, issue_title
 from sandboxes.errors import SandboxDied, SandboxError, SetupFailed
+from sandboxes.spares import Spares
 from sandboxes.types import Limits
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from agent.gate import Baseline, Runner, Shelf
     from agent.git import Repository
     from agent.models.provider import FailedTry
-    from sandboxes.docker import Docker
+    from sandboxes.driver import Driver
     from sandboxes.types import Environment
 
 TOOLS = Path(__file__).parent.parent / "tools"
@@ -61,15 +63,13 @@ class Publish:
 class Start:
     """What every attempt and every judgement of a run starts from."""
 
-    docker: Docker
+    spares: Spares
     environment: Environment
     gate: Runner
     baseline: Baseline
     """It gains its second run while the model works."""
-    tar: Path
-    """The repository at the base commit."""
     base: Base
-    """What is known of its files."""
+    """What is known of the files of the base commit."""
     suspects: dict[tuple[object, ...], str] = field(default_factory=dict)
     """What was seen of lines that only failing tests run, by tests."""
 
@@ -134,16 +134,17 @@ class Run:
     async def _steps(self, scratch: Path) -> RunEnding:
         for line in filter(None, map(warning, dict.fromkeys(self.settings.models))):
             self._note(line, "warning")
-        start = await self._prepare(scratch / "base.tar")
-        if self.task.test_patch is None and (
-            fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)
-        ):
-            return RunEnding("not_reproduced", error=fault)
-        async with side_by_side() as tasks:
-            tasks.start_soon(self._again, start)
-            ending = await self._attempts(start)
-            tasks.cancel_scope.cancel()
-        return ending
+        async with self._environment(scratch / "base.tar") as (driver, environment), side_by_side() as tasks:
+            try:
+                start = await self._baseline(Spares(driver, tasks), environment)
+                if self.task.test_patch is None and (
+                    fault := _not_red(self.task.fail_to_pass, start.baseline.outcomes)
+                ):
+                    return RunEnding("not_reproduced", error=fault)
+                tasks.start_soon(self._again, start)
+                return await self._attempts(start)
+            finally:
+                tasks.cancel_scope.cancel()
 
     async def _attempts(self, start: Start) -> RunEnding:
         climb = Climb(
@@ -170,27 +171,38 @@ class Run:
         self._note(f"routed to rung {place + 1} of {len(models)}, {models[place]}: {why}")
         return place
 
-    async def _prepare(self, tar: Path) -> Start:
-        """The environment of the repository at the base commit, and the outcomes of its tests there."""
-        from agent.gate import Runner
+    @asynccontextmanager
+    async def _environment(self, tar: Path) -> AsyncIterator[tuple[Driver, Environment]]:
+        """The driver, and the environment of the repository, whose sandboxes begin with the base commit."""
         from sandboxes.docker import Docker
 
         self.log.append(events.PhaseStarted("setup"))
         started = time.monotonic()
-        docker = await Docker.connect()
+        driver: Driver = await Docker.connect()
         tree = self.repository.tree_of(self.task.base)
         await anyio.to_thread.run_sync(self.repository.write_tar, tree, tar)
-        environment = await docker.environment(
+        environment = await driver.environment(
             tar, image=self.settings.image, setup=self.settings.setup, tools_dir=TOOLS, log=self._note
         )
         seconds = time.monotonic() - started
         self.log.append(
             events.EnvironmentReady(environment.image, environment.digest, environment.summary, seconds)
         )
+        write = partial(self.repository.write_tar, tree)
+        async with driver.workspace(environment, tree, write, log=self._note) as begun:
+            yield driver, begun
+
+    async def _baseline(self, spares: Spares, environment: Environment) -> Start:
+        """The outcomes of the repository's tests at the base commit; the first attempt's sandbox starts beside it."""
+        from agent.gate import Runner
+
+        limits = sandbox_limits(self.settings, self.settings.minutes * 60)
+        spares.keep(environment, run_id=self.run_id, limits=limits, number=self.settings.best_of)
+
         self.log.append(events.PhaseStarted("baseline", self.settings.test))
         started = time.monotonic()
         gate = Runner(
-            docker,
+            spares,
             self.repository,
             environment,
             self.settings.test,
@@ -207,7 +219,8 @@ class Run:
         failing = sorted(t for t, o in baseline.outcomes.items() if o in ("failed", "error"))
         counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         self.log.append(events.BaselineTaken(counts, failing, time.monotonic() - started))
-        return Start(docker, environment, gate, baseline, tar, base_of(self.repository, tree))
+        tree = self.repository.tree_of(self.task.base)
+        return Start(spares, environment, gate, baseline, base_of(self.repository, tree))
 
     async def _again(self, start: Start) -> None:
         """The suite on the base once more, while the model works: what ends otherwise now is flaky."""
@@ -230,6 +243,7 @@ class Run:
         attempts: int,
     ) -> attempt.Ending:
         """The model's part: a new sandbox, a new conversation, verified facts."""
+        from agent.servers.client import open_servers
         from agent.toolbox import open_toolbox
 
         left = deadline - anyio.current_time()
@@ -246,30 +260,38 @@ class Run:
         self.log.append(events.AttemptStarted(number, spec, parse_spec(spec).thinking, system))
         tests = await anyio.to_thread.run_sync(proven_tests, self.repository, self.task.base, rejections)
         suspects = await self._suspects(start, tests) if rejections else ""
+        # A model that searches by a plan of its own calls no tools but ours.
+        asked = () if model.repeats_itself else self.settings.servers
         started = time.monotonic()
         try:
-            async with start.docker.sandbox(
-                start.environment, run_id=self.run_id, limits=sandbox_limits(self.settings, left)
-            ) as sandbox:
-                await sandbox.put_tree(start.tar)
-                async with open_toolbox(sandbox, test_command=self.settings.test) as toolbox:
-                    laid, faults = await lay(toolbox, tests)
-                    for fault in faults:
-                        self._note(fault, "warning")
-                    dossier = Dossier(rejections, ledger(self.log.events), laid, suspects)
-                    told = brief(
-                        self.task,
-                        self.settings.test,
-                        start.baseline.outcomes,
-                        dossier,
-                        number=number,
-                        attempts=attempts,
-                        is_product=start.base.is_product,
-                    )
-                    self.log.append(events.UserSaid(number, told))
-                    ending = await attempt.Attempt(
-                        number, model, toolbox, self.log, start.base, system, self.settings.turns, deadline
-                    ).work()
+            async with (
+                start.spares.sandbox(
+                    start.environment, run_id=self.run_id, limits=sandbox_limits(self.settings, left)
+                ) as sandbox,
+                open_toolbox(
+                    sandbox,
+                    test_command=self.settings.test,
+                    servers=open_servers(asked, sandbox, attempt=number, report=self.log.append),
+                ) as toolbox,
+            ):
+                await self._warm(start)
+                laid, faults = await lay(toolbox, tests)
+                for fault in faults:
+                    self._note(fault, "warning")
+                dossier = Dossier(rejections, ledger(self.log.events), laid, suspects)
+                told = brief(
+                    self.task,
+                    self.settings.test,
+                    start.baseline.outcomes,
+                    dossier,
+                    number=number,
+                    attempts=attempts,
+                    is_product=start.base.is_product,
+                )
+                self.log.append(events.UserSaid(number, told))
+                ending = await attempt.Attempt(
+                    number, model, toolbox, self.log, start.base, system, self.settings.turns, deadline
+                ).work()
         except SandboxDied as died:
             turns = sum(isinstance(e, events.ModelReplied) and e.attempt == number for e in self.log.events)
             ending = attempt.Ending(
@@ -291,6 +313,13 @@ class Run:
             )
         )
         return ending
+
+    async def _warm(self, start: Start) -> None:
+        """Have the sandboxes that judge first started while the model thinks."""
+        await start.gate.count_lanes()
+        limits = sandbox_limits(self.settings, self.settings.test_timeout)
+        lanes = int(start.gate.lanes.total_tokens)
+        start.spares.keep(start.environment, run_id=self.run_id, limits=limits, number=lanes)
 
     async def _suspects(self, start: Start, tests: Mapping[str, str]) -> str:
         """Which lines of the base only failing tests run, as text; empty where nothing can be told of that."""
@@ -323,6 +352,7 @@ class Run:
                 fail_to_pass=self.task.fail_to_pass,
                 test_patch=self.task.test_patch,
             )
+            evidence["mcp_servers"] = servers_used(self.log.events)
             write_atomically(
                 self.folder / "proof.json",
                 json.dumps(redact(evidence, self.log.secrets), indent=2).encode() + b"\n",

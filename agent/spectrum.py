@@ -18,6 +18,7 @@ import anyio.to_thread
 from agent.errors import AgentError
 from agent.gate.paths import Paths, python_files
 from agent.git import EXECUTABLE, REGULAR
+from agent.laying import lay_tree
 from agent.models.repair import laboratory, localise
 from agent.models.repair.reports import BadReport, Observation
 from agent.scratch import scratch
@@ -26,7 +27,7 @@ from agent.text import printable
 if TYPE_CHECKING:
     from agent.gate import Runner
     from agent.git import Entry, Repository
-    from sandboxes.docker import Sandbox
+    from sandboxes.driver import Sandbox
 
 SECONDS = 60.0
 """For the tests under observation; collecting them comes on top, up to STARTUP."""
@@ -170,14 +171,13 @@ async def _observe(
     files = {**laboratory.scripts(), "job": laboratory.packed(job)}
     command = laboratory.command(runner.test_command, FOLDER)
     with scratch() as host:
-        tar, scripts = Path(host, "tree.tar"), Path(host, "scripts.tar")
-        await anyio.to_thread.run_sync(runner.repository.write_tar, tree, tar)
+        scripts = Path(host, "scripts.tar")
         _write_tar(files, scripts)
         async with (
             runner.lane("observing which lines the failing tests run"),
-            runner.docker.sandbox(runner.environment, run_id=runner.run_id, limits=runner.limits) as sandbox,
+            runner.driver.sandbox(runner.environment, run_id=runner.run_id, limits=runner.limits) as sandbox,
         ):
-            await sandbox.put_tree(tar)
+            await lay_tree(sandbox, runner.repository, tree)
             await sandbox.put_tree(scripts, FOLDER)
             done = await sandbox.run(command, timeout=seconds + STARTUP)
             if done.timed_out:

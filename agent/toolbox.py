@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 import anyio
 
+from agent.servers.client import Servers
 from agent.types import ToolCall, ToolResult, ToolSpec
+from agent.wire import Bounds, answer, failed, over_stream, single
 from sandboxes.errors import SandboxDied
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
     from mcp import Client
 
-    from sandboxes.docker import Sandbox, Stream
-
-MAX_MESSAGE = 64 * 1024 * 1024
-"""Bytes of one line from the server. Its tools bound their output far below; only a forged server sends more."""
-
-MAX_TEXT = 100_000
-"""Characters of a result that reach a model, whatever the server sends."""
+    from sandboxes.driver import Sandbox
 
 SERVER = (
     "import sys; sys.path.insert(0, '/opt/toolbox/lib/agent-tools'); from tools.server import main; main()"
@@ -37,14 +33,26 @@ PROTOCOL = "2026-07-28"
 class Toolbox:
     """The tools of one sandbox: what they are, and calls to them."""
 
-    def __init__(self, tasks: TaskGroup, connect: Callable[[], AbstractAsyncContextManager[Client]]) -> None:
-        """`connect` opens a session with a new server, and is used again when that has ended."""
-        self.specs: list[ToolSpec] = []
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        connect: Callable[[], AbstractAsyncContextManager[Client]],
+        servers: Servers | None = None,
+    ) -> None:
+        """`connect` opens a session with a new server, and is used again when that has ended. `servers` are the user's
+        own, beside it."""
+        self._specs: list[ToolSpec] = []
+        self._servers = servers or Servers([])
         self._tasks = tasks
         self._connect = connect
         self._client: Client | None = None
         self._end = anyio.Event()
         self._restarts = 0
+
+    @property
+    def specs(self) -> list[ToolSpec]:
+        """All tools, those of the user's own servers last."""
+        return [*self._specs, *self._servers.specs]
 
     async def call(self, call: ToolCall, *, timeout: float) -> ToolResult:
         """Run one tool call; `timeout` in seconds bounds it, and the server then kills what it runs.
@@ -55,14 +63,14 @@ class Toolbox:
         try:
             json.dumps([call.name, call.arguments], ensure_ascii=False).encode()
         except (UnicodeEncodeError, TypeError, ValueError):
-            return ToolResult(
-                call.id, call.name, "the call holds a lone surrogate, no valid text", is_error=True
-            )
+            return failed(call, "the call holds a lone surrogate, no valid text")
+        if self._servers.has(call.name):
+            return await self._servers.call(call, timeout=timeout)
         try:
             return await self._call(call, timeout)
         except _ServerEnded as ended:
             await self._restart(ended)
-        if any(spec.read_only for spec in self.specs if spec.name == call.name):
+        if any(spec.read_only for spec in self._specs if spec.name == call.name):
             try:
                 return await self._call(call, timeout)
             except _ServerEnded as ended:
@@ -71,7 +79,7 @@ class Toolbox:
             f"the tool server ended during {call.name} and was started again. The files are as they were left, and "
             "the call may have taken effect in part: look before you repeat it. The shell is a new one, in /workspace."
         )
-        return ToolResult(call.id, call.name, text, is_error=True)
+        return failed(call, text)
 
     async def _call(self, call: ToolCall, timeout: float) -> ToolResult:
         from mcp import MCPError
@@ -83,24 +91,14 @@ class Toolbox:
             )
         except MCPError as error:
             if error.error.code == -32001:
-                text = f"{call.name} was stopped after {timeout:.0f} s, the time that was left"
-                return ToolResult(call.id, call.name, text, is_error=True)
+                return failed(call, f"{call.name} was stopped after {timeout:.0f} s, the time that was left")
             if error.error.code == -32000:
                 raise _ServerEnded(error.error.message) from error
-            return ToolResult(call.id, call.name, error.error.message[:MAX_TEXT], is_error=True)
+            return failed(call, error.error.message)
         except RuntimeError as error:
             # The client validates what comes back; a server that was tampered with may answer nonsense.
-            return ToolResult(call.id, call.name, f"unusable answer: {error}"[:MAX_TEXT], is_error=True)
-        text = "\n".join(block.text for block in result.content if block.type == "text")
-        left_out = sum(block.type != "text" for block in result.content)
-        if left_out:
-            text += f"\n[{left_out} parts that are no text were left out]"
-        if len(text) > MAX_TEXT:
-            text = text[:MAX_TEXT] + f"\n[{len(text) - MAX_TEXT} characters cut]"
-        data = result.structured_content
-        return ToolResult(
-            call.id, call.name, text, bool(result.is_error), data if isinstance(data, dict) else None
-        )
+            return failed(call, f"unusable answer: {error}")
+        return answer(call, result)
 
     async def start(self) -> None:
         """Start the server and list its tools. Raises SandboxDied when it does not come up."""
@@ -125,7 +123,7 @@ class Toolbox:
             async with self._connect() as client:
                 with anyio.fail_after(120):
                     listed = await client.list_tools()
-                self.specs = [
+                self._specs = [
                     ToolSpec(
                         t.name,
                         t.description or "",
@@ -149,8 +147,14 @@ class _ServerEnded(Exception):
 
 
 @asynccontextmanager
-async def open_toolbox(sandbox: Sandbox, *, test_command: str) -> AsyncIterator[Toolbox]:
-    """Start the tool server in `sandbox` over one stream that stays open, and list its tools.
+async def open_toolbox(
+    sandbox: Sandbox,
+    *,
+    test_command: str,
+    servers: AbstractAsyncContextManager[Servers] | None = None,
+) -> AsyncIterator[Toolbox]:
+    """Start the tool server in `sandbox` over one stream that stays open, and list its tools; beside it the user's own
+    servers, as `open_servers` opens them.
 
     Raises SandboxDied when the server does not come up.
     """
@@ -163,10 +167,10 @@ async def open_toolbox(sandbox: Sandbox, *, test_command: str) -> AsyncIterator[
         argv = ["/opt/toolbox/bin/python3", "-I", "-c", SERVER]
         async with sandbox.stream(argv, {"AGENT_TOOLS": json.dumps(config)}) as stream:
             try:
-                async with Client(_transport(stream), mode=PROTOCOL) as client:
+                async with Client(over_stream(stream, Bounds()), mode=PROTOCOL) as client:
                     yield client
             except Exception as error:
-                cause = _single(error)
+                cause = single(error)
                 if isinstance(cause, MCPError | TimeoutError):
                     tail = stream.stderr_tail.decode("utf-8", "replace").strip()[-2000:]
                     raise SandboxDied(
@@ -175,75 +179,14 @@ async def open_toolbox(sandbox: Sandbox, *, test_command: str) -> AsyncIterator[
                 raise cause from cause.__cause__
 
     try:
-        async with anyio.create_task_group() as tasks:
-            toolbox = Toolbox(tasks, connect)
+        async with servers or nullcontext(Servers([])) as others, anyio.create_task_group() as tasks:
+            toolbox = Toolbox(tasks, connect, others)
             await toolbox.start()
+            await others.started()
             try:
                 yield toolbox
             finally:
                 toolbox.stop()
     except Exception as error:
-        cause = _single(error)
+        cause = single(error)
         raise cause from cause.__cause__
-
-
-def _single(error: Exception) -> Exception:
-    """The one exception in nested groups: task groups wrap whatever leaves their block."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
-
-
-@asynccontextmanager
-async def _transport(stream: Stream) -> AsyncIterator[tuple[Any, Any]]:
-    """JSON-RPC messages, one a line, over a byte stream, in the form that the MCP client takes."""
-    import mcp_types
-    from mcp.shared.message import SessionMessage
-
-    to_client, from_server = anyio.create_memory_object_stream[SessionMessage | Exception](0)
-    to_server, from_client = anyio.create_memory_object_stream[SessionMessage](0)
-
-    async def receive() -> None:
-        async with to_client:
-            buffer = bytearray()
-            while chunk := await stream.receive():
-                buffer += chunk
-                if b"\n" not in chunk:
-                    if len(buffer) > MAX_MESSAGE:
-                        return
-                    continue
-                *lines, rest = bytes(buffer).split(b"\n")
-                buffer = bytearray(rest)
-                for line in lines:
-                    if not line.strip():
-                        continue
-                    message: SessionMessage | Exception
-                    try:
-                        message = SessionMessage(
-                            mcp_types.jsonrpc_message_adapter.validate_json(line, by_name=False)
-                        )
-                    except ValueError as error:
-                        message = error
-                    try:
-                        await to_client.send(message)
-                    except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-                        return
-
-    async def send() -> None:
-        async with from_client:
-            async for message in from_client:
-                data = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-                try:
-                    await stream.send(data.encode() + b"\n")
-                except OSError:
-                    return
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(receive)
-        tasks.start_soon(send)
-        try:
-            yield from_server, to_server
-        finally:
-            to_server.close()
-            from_server.close()
-            tasks.cancel_scope.cancel()

@@ -30,6 +30,10 @@ def issue_title(issue: str) -> str:
     return next((line.strip("# \t") for line in issue.splitlines() if line.strip("# \t")), "")
 
 
+APART = "__"
+"""Stands in the names of tools of the user's own MCP servers, `SERVER__TOOL`, and in no others."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
     """A tool as a model is told of it."""

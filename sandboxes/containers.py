@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -19,26 +20,34 @@ AGENT = "1000:1000"
 KEEPER = "65534:65534"
 """Who PID 1 runs as: another user than the commands', so that their `kill -9 -1` spares it."""
 HOME_MB = 256
-TOOLBOX = "/opt/toolbox"
-TOOLS = "/opt/toolbox/lib/agent-tools"
 
 
 def new_name() -> str:
     return f"assay-{secrets.token_hex(6)}"
 
 
-def agent_tmpfs(limits: Limits) -> dict[str, str]:
-    """The writable places of a sandbox, in memory and bounded."""
+def agent_tmpfs(limits: Limits, *, workspace: bool = True) -> dict[str, str]:
+    """The writable places of a sandbox, in memory and bounded; without /workspace where that is a layer."""
 
     def options(size_mb: int, mode: str) -> str:
         return f"rw,exec,nosuid,nodev,size={size_mb}m,mode={mode},uid=1000,gid=1000"
 
     return {
-        "/workspace": options(limits.workspace_mb, "0755"),
+        **({"/workspace": options(limits.workspace_mb, "0755")} if workspace else {}),
         "/tmp": options(limits.tmp_mb, "1777"),  # noqa: S108
         "/home/agent": options(HOME_MB, "0755"),
         "/run": options(16, "0755"),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a sandbox's container gets besides, to begin with a repository's tree."""
+
+    mounts: Sequence[Any] = ()
+    """The overlay of /workspace."""
+    volumes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """The tree, to be copied."""
 
 
 @asynccontextmanager
@@ -54,6 +63,7 @@ async def container(
     environment: Mapping[str, str] | None = None,
     tmpfs: Mapping[str, str] | None = None,
     volumes: Mapping[str, tuple[str, str]] | None = None,
+    mounts: Sequence[Any] = (),
     network: str = "none",
     read_only: bool = True,
     capabilities: Sequence[str] = (),
@@ -62,9 +72,9 @@ async def container(
     """A running container, yielded by its id and removed at the end, whatever happens.
 
     `command` is PID 1's child and bounds the container's life: when it ends, the engine removes the container.
-    `volumes` maps a volume's name to (path, "ro" or "rw"). `directories` is a tar unpacked into the root before
-    the start. An engine that has fewer CPUs than the limit gives what it has. Raises SandboxError when the engine
-    refuses; docker.errors.APIError 409 when the name is taken.
+    `volumes` maps a volume's name to (path, "ro" or "rw"); `mounts` are of anonymous_volume. `directories` is a tar
+    unpacked into the root before the start. An engine that has fewer CPUs than the limit gives what it has. Raises
+    SandboxError when the engine refuses; docker.errors.APIError 409 when the name is taken.
     """
     api = engine.api
     cpus = await affordable_cpus(engine, limits)
@@ -83,6 +93,7 @@ async def container(
         shm_size=64 << 20,
         tmpfs=dict(tmpfs or {}),
         binds={volume: {"bind": path, "mode": mode} for volume, (path, mode) in (volumes or {}).items()},
+        mounts=list(mounts),
         ulimits=_ulimits(limits),
         log_config=_log_none(),
     )
@@ -178,6 +189,14 @@ def _ulimits(limits: Limits) -> list[Any]:
         Ulimit(name="fsize", soft=largest, hard=largest),
         Ulimit(name="core", soft=0, hard=0),
     ]
+
+
+def anonymous_volume(target: str, kind: str, options: str) -> Any:
+    """A mount that the engine makes for one container, of a file system of this kind, and drops with it."""
+    from docker.types import DriverConfig, Mount
+
+    config = DriverConfig("local", {"type": kind, "device": kind, "o": options})
+    return Mount(target, None, type="volume", no_copy=True, driver_config=config)
 
 
 def _log_none() -> Any:

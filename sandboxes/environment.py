@@ -19,9 +19,10 @@ import anyio
 import anyio.to_thread
 
 from sandboxes import inside
-from sandboxes.containers import AGENT, TOOLBOX, TOOLS, agent_tmpfs, container, new_name
+from sandboxes.commands import GENERATED, TOOLBOX, TOOLS
+from sandboxes.containers import AGENT, agent_tmpfs, container, new_name
 from sandboxes.detect import Plan, Repository, plan, scan
-from sandboxes.docker import BUSYBOX, GENERATED, Sandbox
+from sandboxes.docker import BUSYBOX, Sandbox
 from sandboxes.engine import Engine
 from sandboxes.errors import SandboxError, SetupFailed
 from sandboxes.hostnet import HostNetwork

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from packaging.specifiers import SpecifierSet
 
 from sandboxes.detect import Part, Plan, PythonPlan, Step
-from sandboxes.docker import Sandbox
+from sandboxes.driver import Sandbox
 from sandboxes.errors import SetupFailed
 
 PIP = "/opt/env/bin/python -m pip --disable-pip-version-check --no-input --no-color --no-cache-dir"
@@ -289,7 +289,7 @@ def telling(log: str) -> str:
         said = [found[1] for found in npm if not found[1].startswith(("code ", "path ", "A complete log"))]
         return f"npm error {said[0] if said else npm[0][1]}"[:300]
     for first in FIRST:
-        if found := [line for line in lines if first.match(line)]:
-            return found[0][:300]
+        if matching := [line for line in lines if first.match(line)]:
+            return matching[0][:300]
     errors = [line for line in lines if re.match(r"(error|fatal)\b|E:|\w*(Error|Exception)\b", line, re.I)]
     return (errors or lines or ["no output"])[-1][:300]

@@ -20,14 +20,16 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from sandboxes import inside, owner
-from sandboxes.containers import TOOLBOX, TOOLS, container, new_name
-from sandboxes.docker import BUSYBOX, PYTHON, Sandbox
+from sandboxes import inside
+from sandboxes.commands import PYTHON, TOOLBOX, TOOLS
+from sandboxes.containers import container, new_name
+from sandboxes.docker import BUSYBOX, Sandbox
 from sandboxes.engine import Engine
 from sandboxes.errors import SandboxError
-from sandboxes.images import commit, find_image, tag_image
+from sandboxes.images import commit, find_image
 from sandboxes.locks import exclusively
 from sandboxes.types import Limits
+from sandboxes.volumes import complete, create_empty, set_complete
 
 LIMITS = Limits(lifetime_seconds=600)
 SOURCES = (".py", ".mjs", ".cjs")
@@ -44,21 +46,21 @@ async def ensure_toolbox(
     key = _toolbox_key(base_image)
     image = f"assay-toolbox:{key}"
     toolbox = f"assay-toolbox-{key}"
-    if not await _complete(engine, toolbox):
+    if not await complete(engine, toolbox):
         async with exclusively(toolbox, log):
-            if not await _complete(engine, toolbox):
+            if not await complete(engine, toolbox):
                 await _make_toolbox(engine, base_image, image, toolbox, log)
     tools = f"assay-tools-{_hash(key.encode(), *(part for name in sources for part in (name.encode(), sources[name])))}"
-    if not await _complete(engine, tools):
+    if not await complete(engine, tools):
         async with exclusively(tools, log):
-            if not await _complete(engine, tools):
+            if not await complete(engine, tools):
                 await _make_tools(engine, image, tools, sources)
     return toolbox, tools
 
 
 async def has_toolbox(engine: Engine, base_image: str) -> bool:
     """Whether the toolbox of this base image is ready."""
-    return await _complete(engine, f"assay-toolbox-{_toolbox_key(base_image)}")
+    return await complete(engine, f"assay-toolbox-{_toolbox_key(base_image)}")
 
 
 def _toolbox_key(base_image: str) -> str:
@@ -77,18 +79,6 @@ def _hash(*parts: bytes) -> str:
     return digest.hexdigest()[:24]
 
 
-async def _complete(engine: Engine, volume: str) -> bool:
-    from docker.errors import NotFound
-
-    if await find_image(engine, f"assay-volume:{volume}") is None:
-        return False
-    try:
-        await engine.call(engine.api.inspect_volume, volume)
-    except NotFound:
-        return False
-    return True
-
-
 async def _make_toolbox(
     engine: Engine, base_image: str, image: str, volume: str, log: Callable[[str], None]
 ) -> None:
@@ -104,17 +94,17 @@ async def _make_toolbox(
             if done.exit_code != 0:
                 raise SandboxError(f"could not build the toolbox: {_last_line(done.output)}")
             await commit(engine, builder, image, kind="toolbox")
-    await _empty_volume(engine, volume)
+    await create_empty(engine, volume, "toolbox")
     # to start a container over the empty volume is to fill it
     async with container(
         engine, image, name=new_name(), run_id="toolbox", command=[BUSYBOX, "sleep", "60"], limits=LIMITS,
         volumes={volume: (TOOLBOX, "rw")},
     ):  # fmt: skip
-        await tag_image(engine, image, f"assay-volume:{volume}")
+        await set_complete(engine, volume, image)
 
 
 async def _make_tools(engine: Engine, image: str, volume: str, sources: dict[str, bytes]) -> None:
-    await _empty_volume(engine, volume)
+    await create_empty(engine, volume, "toolbox")
     async with container(
         engine, image, name=new_name(), run_id="toolbox", command=[BUSYBOX, "sleep", "60"], limits=LIMITS,
         volumes={volume: (TOOLS, "rw")},
@@ -131,21 +121,7 @@ async def _make_tools(engine: Engine, image: str, volume: str, sources: dict[str
         done = await sandbox.run([*PYTHON[:-1], *COMPILE], timeout=60, cwd="/")
         if done.exit_code != 0:
             raise SandboxError(f"the tools do not compile: {_last_line(done.output)}")
-        await tag_image(engine, image, f"assay-volume:{volume}")
-
-
-async def _empty_volume(engine: Engine, volume: str) -> None:
-    """Create the volume, in place of one that an earlier try left half filled."""
-    from docker.errors import APIError, NotFound
-
-    try:
-        await engine.call(engine.api.remove_volume, volume)
-    except NotFound:
-        pass
-    except APIError as error:
-        if error.status_code != 409:  # 409: in use, so it was complete, and filling it again changes nothing
-            raise
-    await engine.call(engine.api.create_volume, volume, labels={owner.CACHE: "toolbox"})
+        await set_complete(engine, volume, image)
 
 
 def _last_line(output: bytes) -> str:

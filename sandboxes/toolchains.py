@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
-from sandboxes.containers import TOOLBOX, container, new_name
+from sandboxes.commands import TOOLBOX
+from sandboxes.containers import container, new_name
 from sandboxes.docker import Sandbox
 from sandboxes.engine import Engine
 from sandboxes.errors import ImageUnavailable

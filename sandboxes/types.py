@@ -39,6 +39,8 @@ class Environment:
     """One line: what was set up."""
     warnings: tuple[str, ...] = ()
     """What could not be set up, one line each."""
+    workspace: str = ""
+    """What the driver calls the tree that /workspace begins with; empty when it begins empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from agent.cli.inputs import (
     read_test_patch,
     repository_settings,
     test_ids,
+    with_servers,
     with_test_command,
 )
 from agent.cli.streams import OutputLost, lost_code, print_result, tell
@@ -64,6 +65,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--thinking",
         metavar="LEVEL",
         help="off, minimal, low, medium, high or max, for models that name no level of their own (NAME:LEVEL)",
+    )
+    p.add_argument(
+        "--mcp-config",
+        metavar="FILE",
+        help="MCP servers whose tools the model may use, a JSON file with mcpServers: commands run in the sandbox, "
+        "URLs are spoken to from here (default: [mcp.NAME] of agent.toml, which can name commands alone)",
     )
     p.add_argument("--attempts", type=int, metavar="N", help="attempts from a clean state (default: 3)")
     p.add_argument(
@@ -116,7 +123,9 @@ def main(args: argparse.Namespace) -> int:
         if args.branch is not None:
             repository.check_branch(args.branch)
         run_id, folder = new_run()
-        log = EventLog(folder / "events.jsonl", secret_values(os.environ))
+        hidden = {secret for server in settings.servers for secret in server.secrets}
+        secrets = sorted({*secret_values(os.environ), *hidden}, key=len, reverse=True)
+        log = EventLog(folder / "events.jsonl", secrets)
         if args.stream_json:
             log.listeners.append(stream.show)
         with open_view(sys.stderr) as view, open_budget(settings, run_id, log) as budget:
@@ -158,7 +167,7 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
     from agent.config import checked, per_day
     from agent.models.registry import check_prices, default_spec, open_model, with_thinking
 
-    settings = repository_settings(repository, base)
+    settings = with_servers(repository_settings(repository, base), args.mcp_config)
     given = {
         "test": args.test,
         "test_from": None if args.test is None else "--test",

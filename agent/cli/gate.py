@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,33 +154,38 @@ async def _judge(
 
     try:
         docker = await Docker.connect()
+        tree = repository.tree_of(base)
         with scratch() as folder:
             tar = Path(folder) / "base.tar"
-            await anyio.to_thread.run_sync(repository.write_tar, repository.tree_of(base), tar)
+            await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
             environment = await docker.environment(
                 tar, image=settings.image, setup=settings.setup, tools_dir=TOOLS, log=log
             )
-        runner = Runner(
-            docker,
-            repository,
-            environment,
-            settings.test,
-            settings.test_timeout,
-            new_run_id(),
-            log,
-            sandbox_limits(settings, settings.test_timeout),
-            shelf,
-        )
-        inputs: dict[str, Any] = {
-            "base": base,
-            "fail_to_pass": fail_to_pass,
-            "test_patch": test_patch,
-            "baseline": None,
-            "extra_checks": settings.checks,
-        }
-        verdict = await judge(runner, patch, **inputs)
-        less = await smaller(runner, verdict, patch, **inputs) if want_smaller and verdict.accepted else None
-        return verdict, less
+        write = partial(repository.write_tar, tree)
+        async with docker.workspace(environment, tree, write, log=log) as begun:
+            runner = Runner(
+                docker,
+                repository,
+                begun,
+                settings.test,
+                settings.test_timeout,
+                new_run_id(),
+                log,
+                sandbox_limits(settings, settings.test_timeout),
+                shelf,
+            )
+            inputs: dict[str, Any] = {
+                "base": base,
+                "fail_to_pass": fail_to_pass,
+                "test_patch": test_patch,
+                "baseline": None,
+                "extra_checks": settings.checks,
+            }
+            verdict = await judge(runner, patch, **inputs)
+            found = (
+                await smaller(runner, verdict, patch, **inputs) if want_smaller and verdict.accepted else None
+            )
+        return verdict, found
     except SandboxError as error:
         if isinstance(error, SetupFailed):
             log(error.log)

@@ -102,6 +102,21 @@ def repository_settings(repository: Repository, base: str) -> Settings:
     return settings
 
 
+def with_servers(settings: Settings, path: str | None) -> Settings:
+    """`settings` with the MCP servers of the file that a flag names, in place of the repository's of these names."""
+    from dataclasses import replace
+
+    from agent.servers.config import from_json
+
+    if path is None:
+        return settings
+    text = read_file(path, "--mcp-config", MAX_MANIFEST).decode("utf-8", "replace")
+    own = from_json(text, f"--mcp-config {path}")
+    names = {server.name.casefold() for server in own}
+    others = (server for server in settings.servers if server.name.casefold() not in names)
+    return replace(settings, servers=(*own, *others))
+
+
 def with_test_command(settings: Settings, repository: Repository, base: str) -> tuple[Settings, str]:
     """`settings` with a test command: the one that was given, else the one that the base commit speaks for.
 

@@ -22,7 +22,7 @@ from agent.events import (
     ToolReturned,
     ToolStarted,
 )
-from agent.types import ToolCall
+from agent.types import APART, ToolCall
 
 Kind = Literal["repeated_calls", "undone_edits", "more_failures", "same_lines", "untested_claim"]
 
@@ -107,8 +107,8 @@ class Drift:
             found.append(("undone_edits", self._undone.ran(run)))
             found.append(("more_failures", self._growth.ran(run, self._changes)))
             self._same_lines.ran(run)
-        elif edit is not None or undone or event.name == "shell":  # a command may have changed files
-            self._changes += 1
+        elif edit is not None or undone or event.name == "shell" or APART in event.name:
+            self._changes += 1  # a command, or a tool of the user's own servers, may have changed files
         if may_have_tried(event, call) or undone:  # what it goes back to was tried
             self._untried = None
         elif edit is not None and not edit.is_prose:

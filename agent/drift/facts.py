@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from agent.events import ToolReturned
 from agent.text import printable
-from agent.types import ToolCall
+from agent.types import APART, ToolCall
 
 FAILING = ("failed", "error")
 MAX_LINES = 1000
@@ -125,12 +125,13 @@ def run_of(event: ToolReturned, call: ToolCall, test_command: str, excused: Coll
 
 
 def may_have_tried(event: ToolReturned, call: ToolCall) -> bool:
-    """Whether this call may have run the changed code: also a script or a program of the shell tries something."""
+    """Whether this call may have run the changed code: also a script or a program of the shell tries something, and
+    what a tool of the user's own servers does is not known."""
     if event.name == "run_tests":
         data = event.data or {}
         return bool(data.get("outcomes") or data.get("timed_out"))
     if event.name != "shell":
-        return False
+        return APART in event.name and not event.is_error
     return bool(_tries_of(str(call.arguments.get("command"))))
 
 

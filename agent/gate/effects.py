@@ -20,11 +20,10 @@ import anyio
 
 from agent.git import GITLINK, Repository
 from agent.text import printable
-from sandboxes.containers import KEEPER
 from sandboxes.errors import EngineUnavailable, SandboxDied, SandboxError
 
 if TYPE_CHECKING:
-    from sandboxes.docker import Sandbox
+    from sandboxes.driver import Sandbox
 
 HOME = "/home/agent"
 PLACES = (HOME, "/run", "/dev/shm", "/tmp")  # noqa: S108 (in the sandbox)
@@ -117,7 +116,6 @@ async def look(
         "root": "/workspace",
         "files": list(entries),
         "places": PLACES,
-        "keeper": int(KEEPER.partition(":")[0]),
         "algorithm": "sha1" if len(tree) == 40 else "sha256",
     }
     program = files("agent.gate.in_sandbox").joinpath("left_behind.py").read_text("utf-8")
@@ -125,7 +123,7 @@ async def look(
     with anyio.move_on_after(SECONDS):
         try:
             said, code, _ = await sandbox.program(
-                program, [], io.BytesIO(json.dumps(job).encode()), MAX_SAID, user=KEEPER
+                program, [], io.BytesIO(json.dumps(job).encode()), MAX_SAID, keeper=True
             )
         except (SandboxDied, EngineUnavailable):
             raise

@@ -6,14 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-
-import anyio.to_thread
 
 from agent.errors import EnvironmentFault
 from agent.gate.runner import Runner, Tried
 from agent.lanes import Started, side_by_side
-from agent.scratch import scratch
+from agent.laying import lay_tree
 from agent.types import Check
 from sandboxes.types import Completed
 
@@ -52,15 +49,12 @@ async def run(runner: Runner, base: str, patched: str, commands: Sequence[str]) 
 
 
 async def _all(runner: Runner, what: str, tree: str, commands: Sequence[str]) -> list[Completed]:
-    with scratch() as folder:
-        tar = Path(folder) / "tree.tar"
-        await anyio.to_thread.run_sync(runner.repository.write_tar, tree, tar)
-        async with (
-            runner.lane(f"running {len(commands)} extra checks on {what}"),
-            runner.docker.sandbox(runner.environment, run_id=runner.run_id, limits=runner.limits) as sandbox,
-        ):
-            await sandbox.put_tree(tar)
-            return [await sandbox.run(command, timeout=runner.timeout) for command in commands]
+    async with (
+        runner.lane(f"running {len(commands)} extra checks on {what}"),
+        runner.driver.sandbox(runner.environment, run_id=runner.run_id, limits=runner.limits) as sandbox,
+    ):
+        await lay_tree(sandbox, runner.repository, tree)
+        return [await sandbox.run(command, timeout=runner.timeout) for command in commands]
 
 
 def worse(base: Completed, after: Completed) -> str:

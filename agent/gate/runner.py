@@ -15,13 +15,12 @@ from agent.gate.baseline import Baseline, Shelf
 from agent.gate.suites import SuiteRun, counts, run_suite
 from agent.git import Repository
 from agent.types import Check
-from sandboxes.containers import affordable_cpus
 from sandboxes.errors import SandboxDied, SandboxError
 from sandboxes.types import Limits
 from tools.suite import TestOutcome
 
 if TYPE_CHECKING:
-    from sandboxes.docker import Docker
+    from sandboxes.driver import Sandboxes
     from sandboxes.types import Environment
 
 
@@ -48,7 +47,7 @@ class Runner:
     """Runs the suite on trees of one repository; runs that are asked for at once go side by side, one for each CPU
     of `limits`."""
 
-    docker: Docker
+    driver: Sandboxes
     repository: Repository
     environment: Environment
     test_command: str
@@ -60,8 +59,8 @@ class Runner:
     lanes: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
 
     async def count_lanes(self) -> None:
-        """Ask the engine for its CPUs, once; from then on lanes are given in the order of asking."""
-        cpus = await affordable_cpus(self.docker.engine, self.limits or Limits())
+        """Ask the driver for its CPUs, once; from then on lanes are given in the order of asking."""
+        cpus = await self.driver.cpus(self.limits or Limits())
         self.lanes.total_tokens = min(max(int(cpus), 1), MAX_LANES)
 
     @asynccontextmanager
@@ -90,7 +89,7 @@ class Runner:
     async def _run(self, said: str, tree: str, files: Sequence[str], baseline: SuiteRun | None) -> SuiteRun:
         async with self.lane(said):
             return await run_suite(
-                self.docker,
+                self.driver,
                 self.repository,
                 self.environment,
                 tree,

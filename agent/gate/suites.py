@@ -7,22 +7,18 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import anyio
 
 from agent.errors import UsageError
 from agent.gate.effects import Effects, look
 from agent.git import Repository
 from agent.lanes import Started, side_by_side
-from agent.scratch import scratch
-from sandboxes.containers import KEEPER
+from agent.laying import lay_tree
 from tools.runners import SCRIPT, SELECTS
 from tools.suite import EXIT_CODE, NotASuite, TestOutcome, parse_junit, runner_of, suite_command
 
 if TYPE_CHECKING:
-    from sandboxes.docker import Docker, Sandbox
+    from sandboxes.driver import Sandbox, Sandboxes
     from sandboxes.types import Environment, Limits
 
 MAX_REPORT = 64 * 1024 * 1024
@@ -128,7 +124,7 @@ def prefix_of(tested: Iterable[str], files: Iterable[str]) -> str:
 
 
 async def run_suite(
-    docker: Docker,
+    driver: Sandboxes,
     repository: Repository,
     environment: Environment,
     tree: str,
@@ -152,30 +148,27 @@ async def run_suite(
         raise UsageError(str(error)) from error
     options = f"{environment.variables.get('PYTEST_ADDOPTS', '')} --continue-on-collection-errors".strip()
     variables = {"PYTEST_ADDOPTS": options, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
-    with scratch() as folder:
-        tar = Path(folder) / "tree.tar"
-        async with (
-            side_by_side() as tasks,
-            docker.sandbox(environment, run_id=run_id, limits=limits) as sandbox,
-        ):
-            await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
-            laid = await sandbox.put_tree(tar)
-            done = await sandbox.run(command, timeout=timeout, env=variables)
-            tail = done.output.decode("utf-8", "replace")[-TAIL:]
-            if done.timed_out:
-                problem = f"the suite was stopped after {timeout:.0f} s"
-                return SuiteRun({}, None, tail, done.seconds, problem, runner)
-            looking = partial(look, sandbox, repository, tree, laid=laid, report=report, seconds=done.seconds)
-            left = None if files else Started(tasks, looking)
-            outcomes: Mapping[str, TestOutcome] = {}
-            problem = ""
-            try:
-                outcomes = parse_junit(await _read(sandbox, report, left))
-            except FileNotFoundError:
-                problem = f"the run ended with exit code {done.exit_code} and left no report"
-            except ValueError as error:
-                problem = f"the report is not usable: {error}"
-            effects = await left.result() if left else None
+    async with (
+        side_by_side() as tasks,
+        driver.sandbox(environment, run_id=run_id, limits=limits) as sandbox,
+    ):
+        laid = await lay_tree(sandbox, repository, tree)
+        done = await sandbox.run(command, timeout=timeout, env=variables)
+        tail = done.output.decode("utf-8", "replace")[-TAIL:]
+        if done.timed_out:
+            problem = f"the suite was stopped after {timeout:.0f} s"
+            return SuiteRun({}, None, tail, done.seconds, problem, runner)
+        looking = partial(look, sandbox, repository, tree, laid=laid, report=report, seconds=done.seconds)
+        left = None if files else Started(tasks, looking)
+        outcomes: Mapping[str, TestOutcome] = {}
+        problem = ""
+        try:
+            outcomes = parse_junit(await _read(sandbox, report, left))
+        except FileNotFoundError:
+            problem = f"the run ended with exit code {done.exit_code} and left no report"
+        except ValueError as error:
+            problem = f"the report is not usable: {error}"
+        effects = await left.result() if left else None
     return SuiteRun(outcomes, done.exit_code, tail, done.seconds, problem, runner, effects)
 
 
@@ -183,7 +176,7 @@ async def _read(sandbox: Sandbox, report: str, left: Started[Effects | None] | N
     """The report. While it is looked for what the tests left, nothing of theirs, or in their name, may be started."""
     if left:
         try:
-            return await sandbox.read(report, MAX_REPORT, user=KEEPER)
+            return await sandbox.read(report, MAX_REPORT, keeper=True)
         except (FileNotFoundError, ValueError):
             await left.result()  # the tests may have kept it to themselves
     return await sandbox.read(report, MAX_REPORT)

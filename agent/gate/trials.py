@@ -142,7 +142,7 @@ async def unwatched(judgement: Judgement, red: Red) -> Tried:
         bare = await anyio.to_thread.run_sync(judgement.repository.with_files, tree, gone)
         async with runner.lane(f"running the tests that show the fix on {what}, without a test runner"):
             return await disguise.failures(
-                runner.docker,
+                runner.driver,
                 judgement.repository,
                 runner.environment,
                 bare,

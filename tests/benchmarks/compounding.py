@@ -87,28 +87,29 @@ class OneConversation(Assay):
         told = brief(self.task, self.settings.test, outcomes, attempts=self.settings.attempts)
         self.log.append(events.UserSaid(1, told))
         limits = sandbox_limits(self.settings, self.settings.minutes * 60)
-        async with start.docker.sandbox(start.environment, run_id=self.run_id, limits=limits) as sandbox:
-            await sandbox.put_tree(start.tar)
-            async with open_toolbox(sandbox, test_command=self.settings.test) as toolbox:
-                for number in range(1, self.settings.attempts + 1):
-                    # Each submission gets the turns of an attempt.
-                    attempt = Attempt(
-                        1,
-                        model,
-                        toolbox,
-                        self.log,
-                        start.base,
-                        system_prompt(spec),
-                        self.settings.turns,
-                        deadline,
-                    )
-                    ending = await attempt.work()
-                    if ending.patch is None:
-                        raise RuntimeError(f"no patch in {self.folder}: {ending.how}: {ending.detail}")
-                    verdict = await self._judge(start, number, ending.patch)
-                    if verdict.accepted or verdict.needs_review:
-                        return RunEnding(verdict.status)
-                    self.log.append(events.UserSaid(1, rejected(ending, verdict)))
+        async with (
+            start.spares.sandbox(start.environment, run_id=self.run_id, limits=limits) as sandbox,
+            open_toolbox(sandbox, test_command=self.settings.test) as toolbox,
+        ):
+            for number in range(1, self.settings.attempts + 1):
+                # Each submission gets the turns of an attempt.
+                attempt = Attempt(
+                    1,
+                    model,
+                    toolbox,
+                    self.log,
+                    start.base,
+                    system_prompt(spec),
+                    self.settings.turns,
+                    deadline,
+                )
+                ending = await attempt.work()
+                if ending.patch is None:
+                    raise RuntimeError(f"no patch in {self.folder}: {ending.how}: {ending.detail}")
+                verdict = await self._judge(start, number, ending.patch)
+                if verdict.accepted or verdict.needs_review:
+                    return RunEnding(verdict.status)
+                self.log.append(events.UserSaid(1, rejected(ending, verdict)))
         return RunEnding("rejected")
 
 

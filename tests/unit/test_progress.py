@@ -66,6 +66,8 @@ RUN: list[events.Event] = [
     events.BudgetChanged("settled", 0.25, 11, {"run": ACCOUNT}),
     events.ToolStarted(1, 1, "c1", "shell", EVIL),
     events.ToolReturned(1, 1, "c1", "shell", EVIL, True, 0.5),
+    events.ServerStarted(1, EVIL, "sandbox", [EVIL], [EVIL], 0.5),
+    events.ServerLeftOut(1, EVIL, "http", EVIL),
     events.HypothesisStated(1, 1, EVIL, ["a.py:1"], EVIL, EVIL, EVIL, EVIL, EVIL),
     events.ContextRenewed(1, 1),
     events.DriftSeen(1, 1, "repeated", EVIL),

@@ -1,6 +1,14 @@
 """result.json is read from the events alone."""
 
-from agent.events import AttemptEnded, AttemptStarted, ModelReplied, ToolReturned, VerdictReached
+from agent.events import (
+    AttemptEnded,
+    AttemptStarted,
+    ModelReplied,
+    ServerLeftOut,
+    ServerStarted,
+    ToolReturned,
+    VerdictReached,
+)
 from agent.result import RunEnding, build_result, write_atomically
 from agent.types import Task, Usage
 
@@ -43,6 +51,32 @@ def test_a_call_is_right_first_time_when_it_does_not_mend_a_failed_one():
         "failed": 1,
         "right_first_time": 0.5,
     }
+
+
+def test_the_user_s_own_servers_are_told_with_their_calls():
+    log = [
+        ServerStarted(1, "docs", "sandbox", ["docs__look"], ["'x': no"], 0.5),
+        ServerLeftOut(1, "hub", "http", "HTTP 401 Unauthorized"),
+        tool("docs__look", False),
+        tool("docs__look", True),
+        tool("other__look", True),
+        tool("look", False),
+        ServerLeftOut(1, "docs", "sandbox", "it ended"),
+    ]
+    result = build_result(log, TASK, "r", RunEnding("rejected"))
+    ended, refused = {"attempt": 1, "reason": "it ended"}, {"attempt": 1, "reason": "HTTP 401 Unauthorized"}
+    assert result["mcp_servers"] == [
+        {
+            "name": "docs",
+            "kind": "sandbox",
+            "tools": ["docs__look"],
+            "calls": 2,
+            "failed": 1,
+            "left_out": [ended],
+        },
+        {"name": "hub", "kind": "http", "tools": [], "calls": 0, "failed": 0, "left_out": [refused]},
+    ]
+    assert result["tool_calls"]["total"] == 4
 
 
 def test_context_growth_is_one_for_equal_requests_and_less_with_a_cache():

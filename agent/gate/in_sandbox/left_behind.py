@@ -1,8 +1,8 @@
 """What a run left in its sandbox, as one JSON object on stdout: python3 -I -c SOURCE < job
 
 The job: `since`, the sandbox's clock when the tree had been laid down; `root` and `files`, the tree; `places`, the
-other folders that a run can write to; `keeper`, the user of PID 1. It runs as that user, whom the tests' processes
-can neither trace nor kill, with a Python that they cannot write to.
+other folders that a run can write to. It runs as the sandbox's keeper, whom the tests' processes can neither trace
+nor kill, with a Python that they cannot write to.
 """
 # ruff: noqa: PTH112, PTH115, PTH123, PTH208
 
@@ -18,6 +18,8 @@ from collections.abc import Sequence
 
 PATIENCE = 1.0
 """Seconds for processes to end that are about to: helpers that notice their parent's end by a closed pipe."""
+COMMANDS = 1000
+"""The user that commands run as, and can't change."""
 DEPTH = 3
 MOST = 5000
 """Paths that are listed."""
@@ -25,17 +27,17 @@ LONGEST = 1 << 26
 """Bytes of a file that is read."""
 
 
-def processes(keeper: int) -> dict[int, str]:
-    """Process id -> command line, of all that do not run as the keeper."""
+def processes() -> dict[int, str]:
+    """Process id -> command line, of all that commands have started: the sandbox's own are PID 1, or another user's."""
     found: dict[int, str] = {}
     for name in os.listdir("/proc"):
-        if not name.isdigit():
+        if not name.isdigit() or name == "1":
             continue
         try:
             # Not the owner of the folder: a process can make that root.
             with open(f"/proc/{name}/status", errors="replace") as file:
                 status = dict(line.split(":\t", 1) for line in file.read().split("\n") if ":\t" in line)
-            if status["State"][0] in "ZX" or int(status["Uid"].split()[0]) == keeper:
+            if status["State"][0] in "ZX" or int(status["Uid"].split()[0]) != COMMANDS:
                 continue
             with open(f"/proc/{name}/cmdline", "rb") as file:
                 words = file.read(4096).rstrip(b"\0").replace(b"\0", b" ")
@@ -45,14 +47,14 @@ def processes(keeper: int) -> dict[int, str]:
     return found
 
 
-def lasting(keeper: int) -> list[str]:
+def lasting() -> list[str]:
     """The processes that do not end by themselves within a moment."""
     end = time.monotonic() + PATIENCE
-    first = processes(keeper)
+    first = processes()
     left = first
     while left and time.monotonic() < end:
         time.sleep(0.02)
-        now = processes(keeper)
+        now = processes()
         left = {pid: words for pid, words in now.items() if pid in first}
         # One that hands on to a new process of its own is not ending.
         if now and not left:
@@ -138,7 +140,7 @@ def main() -> None:
             (f"{cgroup}/cpuacct/cpuacct.usage", ""), (f"{cgroup}/cpu,cpuacct/cpuacct.usage", "")
         )
         cpu = None if nanoseconds is None else nanoseconds // 1000
-    alive = lasting(job["keeper"])
+    alive = lasting()
     written: list[str] = []
     for place in job["places"]:
         if os.path.isdir(place):

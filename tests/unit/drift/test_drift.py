@@ -190,6 +190,17 @@ def test_looking_at_the_edit_is_no_test_of_it(command: str) -> None:
     assert kinds([EDIT], [shell(command)], [SUBMIT]) == [(3, "untested_claim")]
 
 
+def test_a_tool_of_the_user_s_own_server_may_have_tried_the_edit() -> None:
+    debugger = ("debugger__run", {"file": "a.py"}, "it ran", {})
+    assert kinds([EDIT], [debugger], [SUBMIT]) == []
+    assert kinds([EDIT], [("debuggers", {}, "it ran", {})], [SUBMIT]) == [(3, "untested_claim")]
+
+
+def test_a_tool_of_the_user_s_own_server_that_says_the_same_again_is_a_repeat() -> None:
+    look = ("docs__look", {"word": "a"}, "nothing", {})
+    assert kinds([look], [look], [look]) == [(3, "repeated_calls")]
+
+
 def test_what_needs_no_test_can_be_edited_last() -> None:
     prose = edited("a", "b", "A", "B", path="docs/changes.md")
     scratch = edited("a", "b", "A", "B", path="/tmp/try.py")
