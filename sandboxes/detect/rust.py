@@ -16,9 +16,10 @@ CLEAN = (
     "members=$(cargo metadata --offline --no-deps --format-version 1 | python3 -c "
     '\'import json, sys; print(*(w for p in json.load(sys.stdin)["packages"] '
     'for w in ("-p", p["name"] + "@" + p["version"])))\') && '
-    "cargo clean --offline $members && rm -rf target/*/incremental"
+    "cargo clean --offline $members && rm -rf target/*/incremental && touch target/.dependencies"
 )
-"""Of what was compiled only the dependencies stay: the repository's own packages are compiled where they are tested."""
+"""Of what was compiled only the dependencies stay: the repository's own packages are compiled where they are tested.
+The mark says so to finish_setup.py, which keeps nothing without it."""
 
 
 def rust_part(repository: Repository) -> Part | None:

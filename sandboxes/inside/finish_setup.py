@@ -74,10 +74,15 @@ def move_packages(workspace: Path, environment: Path, tree: set[str]) -> None:
 
 
 def move_compiled(workspace: Path, environment: Path, tree: set[str]) -> None:
-    """Move what Cargo compiled of the dependencies, and link each file of it: Cargo writes its own beside them."""
+    """Move what Cargo compiled of the dependencies, and link each file of it: Cargo writes its own beside them.
+
+    What may hold the repository's own packages as well is removed: a patch would be tested as if it were not there."""
     for path in [*workspace.glob("target"), *workspace.glob("*/target"), *workspace.glob("*/*/target")]:
         name = path.relative_to(workspace)
         if not (path / "CACHEDIR.TAG").is_file() or any(one.startswith(f"{name}/") for one in tree):
+            continue
+        if not (path / ".dependencies").is_file():
+            shutil.rmtree(path)
             continue
         target = environment / "workspace" / name
         target.parent.mkdir(parents=True, exist_ok=True)

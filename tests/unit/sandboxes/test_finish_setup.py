@@ -81,6 +81,7 @@ def test_packages_that_the_repository_holds_itself_stay(tmp_path):
 def test_what_cargo_compiled_moves_and_a_folder_of_that_name_does_not(tmp_path):
     root = tmp_path / "workspace"
     write(root / "target/CACHEDIR.TAG")
+    write(root / "target/.dependencies")
     write(root / "target/debug/.cargo-lock")
     write(root / "target/debug/deps/liblow-1.rlib", "low")
     write(root / "target/debug/.fingerprint/low-1/lib-low", "f")
@@ -93,6 +94,14 @@ def test_what_cargo_compiled_moves_and_a_folder_of_that_name_does_not(tmp_path):
     ]
     assert (root / "target/debug/deps/liblow-1.rlib").read_text() == "low"
     assert not (root / "target/debug/deps").is_symlink()
+
+
+def test_what_cargo_may_have_compiled_of_the_repository_itself_is_not_kept(tmp_path):
+    root = tmp_path / "workspace"
+    write(root / "target/CACHEDIR.TAG")
+    write(root / "target/debug/deps/own-1")
+    assert finish(tmp_path, ["src/lib.rs"])[1] == []
+    assert not (tmp_path / "env/workspace").exists()
 
 
 def test_a_secret_is_found_in_what_has_moved(tmp_path):
