@@ -307,8 +307,10 @@ VENDORED = {
 def test_rust_compiles_what_is_patched_and_not_its_dependencies(tmp_path: Path) -> None:
     files: dict[str, object] = {
         **VENDORED,
-        "Cargo.toml": CARGO + '[dependencies]\nlow = "0.1"\n',
-        "src/lib.rs": RUST + "\npub fn low() -> i32 { low::low() }\n",
+        "Cargo.toml": CARGO + '[dependencies]\nlow = "0.1"\nnear = { path = "near" }\n',
+        "near/Cargo.toml": CARGO.replace("calc", "near"),
+        "near/src/lib.rs": "pub fn near() -> i32 { 1 }\n",
+        "src/lib.rs": RUST + "\npub fn low() -> i32 { low::low() + near::near() }\n",
         "tests/api.rs": RUST_BELOW,
     }
     outcomes, warnings, _ = set_up(tmp_path, files)
