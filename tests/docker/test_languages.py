@@ -280,7 +280,8 @@ def test_go_with_a_module_of_a_registry(tmp_path: Path, monkeypatch: pytest.Monk
     }
     outcomes, warnings, summary = set_up(tmp_path, files)
     assert outcomes == {"calc/calc_test.go::TestInside": "passed"}
-    assert warnings == ()
+    # a busy machine may be too slow to fill the cache; then each run compiles for itself
+    assert [warning for warning in warnings if "took longer" not in warning] == []
     assert "Go for go.mod, which asks for 1.19, modules downloaded" in summary
 
 
