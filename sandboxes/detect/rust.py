@@ -13,9 +13,9 @@ VARIABLES = {"CARGO_HOME": "/opt/env/cargo", "CARGO_NET_OFFLINE": "true", "CARGO
 HAVE = (1, 85)
 """What Debian's newest packages of Rust are at least (rustc-web of bookworm, November 2026)."""
 CLEAN = (
-    "members=$(cargo metadata --offline --no-deps --format-version 1 | python3 -c "
+    "members=$(cargo metadata --offline --format-version 1 | python3 -c "
     '\'import json, sys; print(*(w for p in json.load(sys.stdin)["packages"] '
-    'for w in ("-p", p["name"] + "@" + p["version"])))\') && '
+    'if p["source"] is None for w in ("-p", p["name"] + "@" + p["version"])))\') && '
     "cargo clean --offline $members && rm -rf target/*/incremental && touch target/.dependencies"
 )
 """Of what was compiled only the dependencies stay: the repository's own packages are compiled where they are tested.

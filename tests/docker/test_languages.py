@@ -280,7 +280,8 @@ def test_go_with_a_module_of_a_registry(tmp_path: Path, monkeypatch: pytest.Monk
     }
     outcomes, warnings, summary = set_up(tmp_path, files)
     assert outcomes == {"calc/calc_test.go::TestInside": "passed"}
-    assert warnings == ()
+    # a busy machine may be too slow to fill the cache; then each run compiles for itself
+    assert [warning for warning in warnings if "took longer" not in warning] == []
     assert "Go for go.mod, which asks for 1.19, modules downloaded" in summary
 
 
@@ -307,8 +308,10 @@ VENDORED = {
 def test_rust_compiles_what_is_patched_and_not_its_dependencies(tmp_path: Path) -> None:
     files: dict[str, object] = {
         **VENDORED,
-        "Cargo.toml": CARGO + '[dependencies]\nlow = "0.1"\n',
-        "src/lib.rs": RUST + "\npub fn low() -> i32 { low::low() }\n",
+        "Cargo.toml": CARGO + '[dependencies]\nlow = "0.1"\nnear = { path = "near" }\n',
+        "near/Cargo.toml": CARGO.replace("calc", "near"),
+        "near/src/lib.rs": "pub fn near() -> i32 { 1 }\n",
+        "src/lib.rs": RUST + "\npub fn low() -> i32 { low::low() + near::near() }\n",
         "tests/api.rs": RUST_BELOW,
     }
     outcomes, warnings, _ = set_up(tmp_path, files)
