@@ -331,7 +331,7 @@ class Run:
                     system,
                     self.settings.turns,
                     deadline,
-                    sandbox.read,
+                    read=sandbox.read,
                 ).work()
         except SandboxDied as died:
             turns = sum(isinstance(e, events.ModelReplied) and e.attempt == number for e in self.log.events)

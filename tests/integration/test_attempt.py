@@ -63,7 +63,7 @@ def work(tmp_path: Path, *lines: dict[str, Any]) -> tuple[Ending, EventLog]:
                 return data
 
             ending = await Attempt(
-                1, model, toolbox, log, base_of(FILES), "You mend bugs.", 10, deadline, read
+                1, model, toolbox, log, base_of(FILES), "You mend bugs.", 10, deadline, read=read
             ).work()
             toolbox.stop()
             return ending
