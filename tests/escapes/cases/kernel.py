@@ -190,6 +190,7 @@ refused(
     attempt("realtime", os.sched_setscheduler, 0, os.SCHED_FIFO, os.sched_param(10))
     """,
     "setuid", "setgid", "setgroups", "capset", "uid_map", "oom", "nice", "realtime",
+    also="EINVAL",  # where no such user is mapped
 )  # fmt: skip
 
 
@@ -240,7 +241,7 @@ refused(
     attempt("chown", os.chown, "/tmp/capable", 0, 0)
     """,
     "capability", "trusted", "chown",
-    also="EOPNOTSUPP ENOTSUP",
+    also="EOPNOTSUPP ENOTSUP EINVAL",
 )  # fmt: skip
 
 refused(

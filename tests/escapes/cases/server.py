@@ -11,6 +11,7 @@ from agent import toolbox as client
 from agent.git import PatchError, Repository
 from agent.toolbox import open_toolbox
 from agent.types import ToolCall
+from agent.wire import MAX_TEXT
 from sandboxes.errors import SandboxDied
 from tests.escapes.corpus import escape, python
 
@@ -29,16 +30,12 @@ async def _(cell, _seen):
         await cell.usable()
 
 
-@escape(
-    "tool server",
-    "hunt it from the background, again and again",
-    "(setsid /opt/toolbox/bin/busybox sh -c 'while :; do pkill -9 python3; sleep 0.05; done' &) ; sleep 5",
-    fresh=True,
-)
-async def _(cell, seen):
+@escape("tool server", "hunt it from the background, again and again", fresh=True)
+async def _(cell, _seen):
+    hunter = "/opt/toolbox/bin/busybox sh -c 'while :; do pkill -9 python3; sleep 0.05; done'"
     with anyio.fail_after(100), suppress(SandboxDied):
         for _ in range(6):
-            await cell.shell("echo alive", 5)
+            await cell.shell(f"(setsid {hunter} &); echo alive", 5)
     # either the tools outlived it or the attempt ends as one whose sandbox died: never a verdict
 
 
@@ -198,7 +195,7 @@ def forged(name: str, action: str) -> None:
             async with open_toolbox(cell.sandbox, test_command="true") as toolbox:
                 result = await toolbox.call(ToolCall("1", "read_file", {"path": "x"}), timeout=4)
                 text = result.text
-        assert len(text) <= client.MAX_TEXT + 100
+        assert len(text) <= MAX_TEXT + 100
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600_000  # KB
         await cell.usable()
 
