@@ -77,8 +77,9 @@ class Spending:
         size = _bytes(request)
         self._input = size + self._outputs + ADDED
         told = self._told
-        if told and told.opening == opening and tuple(messages[: len(told.messages)]) == told.messages:
-            self._input = min(self._input, told.tokens + max(0, size - told.size) + ADDED)
+        replaced = _replaced(told.messages, messages) if told and told.opening == opening else None
+        if told and replaced is not None:
+            self._input = min(self._input, told.tokens + max(0, size - told.size + replaced) + ADDED)
         self._asking = _Told(opening, tuple(messages), size, 0)
 
     def answered(self, usage: Usage) -> None:
@@ -131,6 +132,26 @@ class Spending:
                 cost = self._info.worst_cost(inputs, seen.usage.output)
             actual = Amount.of(cost, _tokens(seen.usage))
         self._budget.settle(held.reservation, actual)
+
+
+def _replaced(before: Sequence[Message], now: Sequence[Message]) -> int | None:
+    """Bytes of the results in a conversation that have another text in the one that goes on from it, since they were
+    masked; None where anything else differs. A request is shorter by them, which must not hide what was added."""
+    if len(now) < len(before):
+        return None
+    total = 0
+    for one, other in zip(before, now, strict=False):
+        if one == other:
+            continue
+        pairs = list(zip(one.tool_results, other.tool_results, strict=False))
+        if replace(one, tool_results=other.tool_results) != other or len(pairs) != len(one.tool_results):
+            return None
+        for result, changed in pairs:
+            if replace(result, text=changed.text) != changed:
+                return None
+            if result.text != changed.text:
+                total += len(json.dumps(result.text, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return total
 
 
 def _bytes(request: Mapping[str, Any]) -> int:

@@ -16,7 +16,7 @@ import pytest
 from agent.budget import Amount, Budget, BudgetSpent, Change, Ledger, Limit
 from agent.conversation import messages as conversation
 from agent.errors import ModelError
-from agent.events import Event, ModelReplied, ToolReturned, UserSaid
+from agent.events import ContextMasked, Event, ModelReplied, ToolReturned, UserSaid
 from agent.models import provider as provider_module
 from agent.models import spending
 from agent.models.google_cache import Caches
@@ -179,6 +179,31 @@ def test_what_was_counted_makes_later_reservations_smaller(
         purse.talk(ANTHROPIC.spec, 2)
     (first, _), (second, _) = purse.pairs()
     assert second.tokens < first.tokens - 50_000  # 95,000 bytes were a quarter as many tokens
+
+
+@each_provider
+def test_a_masking_makes_no_reservation_larger_nor_hides_what_was_added(
+    provider: Provider, purse: Purse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purse.log = [UserSaid(1, "All of this stays. " * 5_000)]
+    said = iter(["long " * 8_000, "next", "short", "new " * 1_000, "next", "end"])
+
+    def more() -> str:
+        text = next(said)
+        if text == "short":  # after the second reply: the first one's output becomes a line
+            purse.log.append(ContextMasked(1, 2, [1], 1, 1, 1, "cost"))
+        return text
+
+    answers = [Answer("So.", [("shell", {"command": "x"})])] * 3
+    with serving(provider, answers, monkeypatch) as server:
+        purse.talk(provider.spec, 3, more)
+        sizes = [len(json.dumps(body)) for body in server.requests]
+    assert sizes[2] < sizes[1] - 30_000, "it was masked"
+    pairs = purse.pairs()
+    assert all(actual.tokens <= asked.tokens for asked, actual in pairs)
+    (_, counted), (masked, _) = pairs[1], pairs[2]
+    assert masked.tokens - counted.tokens >= 4_000, "what was added counts by its bytes"
+    assert masked.tokens < pairs[0][0].tokens - 30_000, "what was counted is not counted by its bytes again"
 
 
 def test_an_explicit_cache_is_reserved_with_the_request_that_may_make_it(
