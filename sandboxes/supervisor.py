@@ -269,7 +269,8 @@ class Supervisor:
             keeper = job["keeper"]
             if not keeper:
                 self._join()
-            syscalls.enter(self._pidfd, processes=not keeper)
+            own = not self._settings["shares_network"]
+            syscalls.enter(self._pidfd, processes=not keeper, network=own)
             if len(fds) < 3:
                 os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
             if not keeper and (child := os.fork()):
