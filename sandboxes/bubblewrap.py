@@ -59,7 +59,7 @@ class Bubblewrap:
         """
         driver = cls(await anyio.to_thread.run_sync(Machine.look), cache)
         try:
-            async with driver.bare(Limits(lifetime_seconds=60)) as sandbox:
+            async with driver.bare(Limits(lifetime_seconds=60), binds=[Bind(Path("/usr"), ENV)]) as sandbox:
                 done = await sandbox.run(["/usr/bin/id", "-u"], timeout=20, cwd="/")
         except SandboxError as error:
             raise EngineUnavailable(driver.machine.why_not(str(error))) from error
@@ -150,6 +150,7 @@ class Bubblewrap:
             "arguments": self.machine.arguments(limits, binds=binds, network=network, files=files or {}),
             "seccomp": seccomp.program().hex(),
             "places": PLACES,
+            "shares_network": network,
             "limits": {
                 "memory_mb": limits.memory_mb,
                 "pids": limits.pids,

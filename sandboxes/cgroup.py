@@ -79,6 +79,16 @@ class Group:
             time.sleep(0.02)
 
 
+def possible() -> bool:
+    """Whether a group can be made and joined here: to see takes longer than to make one."""
+    group = make(f"{os.getpid()}-first")
+    if group is None:
+        return False
+    joined = _can_be_joined(group)
+    group.remove()
+    return joined
+
+
 def make(name: str) -> Group | None:
     """A new group named after `name`, which only limits what limits were set for; None where there can be none."""
     for version, parents in ((2, _parents_v2()), (1, _parents_v1())):
@@ -91,9 +101,7 @@ def make(name: str) -> Group | None:
         except OSError:
             group.remove()
             continue
-        if _can_be_joined(group):
-            return group
-        group.remove()
+        return group
     return None
 
 

@@ -106,7 +106,7 @@ class Machine:
         """bubblewrap's arguments. ("path", …) stands for a folder that the commands' user may not be able to reach,
         ("data", …) for the descriptor of a text."""
         words: list[str | tuple[str, str]] = [
-            "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try",
+            "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup",
             *([] if network else ["--unshare-net"]),
             "--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--die-with-parent", "--new-session",
             "--as-pid-1", "--cap-drop", "ALL", "--cap-add", CAPABILITY,

@@ -37,8 +37,10 @@ WATCH = 0.05
 class Supervisor:
     """One sandbox. `run` is the whole of it."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, with_group: bool) -> None:
+        """`with_group` tells that a control group can be made."""
         self._control = control
+        self._with_group = with_group
         self._jobs: dict[int, tuple[int, str]] = {}
         """Process id of the one that entered -> number and marker of the command."""
         self._group: cgroup.Group | None = None
@@ -79,7 +81,8 @@ class Supervisor:
     def _start(self) -> str | None:
         """Start bubblewrap and wait until process 1 sleeps; what went wrong, or None."""
         limits = self._settings["limits"]
-        self._group = cgroup.make(f"{os.getpid()}-{time.time_ns():x}")
+        if self._with_group:
+            self._group = cgroup.make(f"{os.getpid()}-{time.time_ns():x}")
         if self._group is not None:
             self._group.limit(memory_mb=limits["memory_mb"], pids=limits["pids"], cpus=limits["cpus"])
             self._doors = self._group.doors()
@@ -269,7 +272,8 @@ class Supervisor:
             keeper = job["keeper"]
             if not keeper:
                 self._join()
-            syscalls.enter(self._pidfd, processes=not keeper)
+            own = not self._settings["shares_network"]
+            syscalls.enter(self._pidfd, processes=not keeper, network=own)
             if len(fds) < 3:
                 os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
             if not keeper and (child := os.fork()):
@@ -370,6 +374,7 @@ def main(control: int) -> None:
     syscalls.hide()
     os.chdir("/")
     os.set_inheritable(control, False)  # it was handed down, and is to go no further
+    with_group = cgroup.possible()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for supervisors
     server = socket.socket(fileno=control)
     while True:
@@ -385,7 +390,7 @@ def main(control: int) -> None:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 server.close()
                 with socket.socket(fileno=fd) as connection:
-                    Supervisor(connection).run()
+                    Supervisor(connection, with_group).run()
             finally:
                 os._exit(0)
         os.close(fd)

@@ -1,5 +1,5 @@
 """What the supervisor of a bubblewrap sandbox asks of the kernel. Standard library only; see sandboxes.supervisor."""
-# ruff: noqa: PTH102
+# ruff: noqa: PTH102, PTH123
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STAGE = "/mnt"
 
 _CLONE_NEWNS, _CLONE_NEWCGROUP, _CLONE_NEWUTS, _CLONE_NEWIPC = 0x20000, 0x02000000, 0x04000000, 0x08000000
 _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-_ALL = _CLONE_NEWNS | _CLONE_NEWCGROUP | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWUSER | _CLONE_NEWNET
+_ALL = _CLONE_NEWNS | _CLONE_NEWCGROUP | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWUSER
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 4, 24, 38, 22
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _CAPABILITY_VERSION = 0x20080522
@@ -34,10 +34,14 @@ def hide() -> None:
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def enter(pidfd: int, *, processes: bool) -> None:
-    """Go into the namespaces of a process; children into its process namespace too, where asked. Raises OSError."""
+def enter(pidfd: int, *, processes: bool, network: bool) -> None:
+    """Go into the namespaces of a process; into its network, and children into its process namespace, where asked.
+
+    Raises OSError.
+    """
     sys.meta_path.clear()  # in there nothing is imported: what lies in its place may be the sandbox's
-    call(_libc.setns, pidfd, _ALL | (_CLONE_NEWPID if processes else 0))
+    more = (_CLONE_NEWPID if processes else 0) | (_CLONE_NEWNET if network else 0)
+    call(_libc.setns, pidfd, _ALL | more)
 
 
 def become_user(limits: Mapping[str, Any], most: int) -> None:
@@ -122,7 +126,10 @@ def staged_folders(folders: Sequence[str]) -> dict[str, str]:
     """
     if os.geteuid() != 0 or not folders:
         return {folder: folder for folder in folders}
-    call(_libc.unshare, _CLONE_NEWNS)
+    try:
+        call(_libc.unshare, _CLONE_NEWNS)
+    except PermissionError:  # root of a container, which may not mount but in a user namespace of its own
+        _own_user_namespace()
     _mount(None, "/", _MS_REC | _MS_PRIVATE)
     opened = {folder: os.open(folder, os.O_PATH | os.O_DIRECTORY) for folder in folders}
     _mount(b"tmpfs", STAGE, 0, b"tmpfs", b"mode=755")
@@ -132,6 +139,29 @@ def staged_folders(folders: Sequence[str]) -> dict[str, str]:
         os.mkdir(staged[folder])
         _mount(f"/proc/self/fd/{fd}".encode(), staged[folder], _MS_BIND)
     return staged
+
+
+def _own_user_namespace() -> None:
+    """Go into a new user and mount namespace in which root and the commands' user are themselves. Raises OSError."""
+    reading, writing = os.pipe()
+    outside = os.fork()
+    if outside == 0:
+        code = 1
+        try:
+            os.read(reading, 1)
+            for kind in ("uid_map", "gid_map"):
+                with open(f"/proc/{os.getppid()}/{kind}", "w") as file:
+                    file.write(f"0 0 1\n{ROOTS} {ROOTS} 1\n")
+            code = 0
+        finally:
+            os._exit(code)
+    try:
+        call(_libc.unshare, _CLONE_NEWUSER | _CLONE_NEWNS)
+    finally:
+        os.write(writing, b"x")
+        done = os.waitpid(outside, 0)[1]
+    if done != 0:
+        raise PermissionError(1, "the ids of a user namespace could not be mapped")
 
 
 def _mount(
