@@ -65,6 +65,6 @@ def go_part(repository: Repository) -> Part | None:
         mend=f"name an image that has Go {wanted or 'and the modules'}, such as --image golang:{wanted or '1'}, or "
         "vendor the modules (`go mod vendor`)",
         variables=OFFLINE,
-        # Go gets itself a newer release by the same way as modules, where go.mod asks for one
-        while_set_up={"GOPROXY": "https://proxy.golang.org,direct", "GOTOOLCHAIN": "auto", "GOCACHE": KEPT},
+        # Go's own proxy, unless the host names one. By the same way Go gets itself a newer release, where go.mod asks
+        while_set_up={"GOPROXY": "", "GOTOOLCHAIN": "auto", "GOCACHE": KEPT},
     )

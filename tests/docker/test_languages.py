@@ -346,19 +346,3 @@ def test_another_python_is_had_or_told_to_be_needed(tmp_path: Path) -> None:
     assert outcomes == {"test_x.py::test_x": "passed"}
     told = [warning for warning in warnings if "uv could not get another one" in warning]
     assert summary.startswith("Python 3.12 (by uv)") or "--image python:3.12" in told[0]
-
-
-def test_maven_says_what_it_could_not_get(tmp_path: Path) -> None:
-    """A plugin that is on no registry: the first line of Maven's error, and the mend."""
-    pom = """\
-<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-<groupId>com.x</groupId><artifactId>calc</artifactId><version>1</version>
-<build><plugins><plugin><groupId>com.x</groupId><artifactId>no-such-plugin</artifactId><version>9</version></plugin></plugins>
-</build></project>
-"""
-
-    async def main() -> None:
-        with pytest.raises(SetupFailed, match=r"Maven.*failed: \[ERROR\] .*no-such-plugin.*--image"):
-            await environment_of(await Docker.connect(), tmp_path, {"pom.xml": pom.encode()})
-
-    anyio.run(main)
