@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from sandboxes.layers import Layers
 
 BUSYBOX = f"{TOOLBOX}/bin/busybox"
+ROOM = 32
+"""Processes and threads that the engine needs to start one."""
 # the image's own bash, else its sh, else the toolbox's
 SHELL = f"""for shell in /bin/bash /usr/bin/bash /usr/local/bin/bash /bin/sh; do
 [ -x $shell ] && exec $shell "$@"
@@ -261,21 +263,53 @@ class _Exec:
 
         with anyio.CancelScope(shield=True):
             try:
-                with anyio.move_on_after(5):
-                    program = [*PYTHON, inside.source("kill_marked"), self._marker]
-                    async with self._sandbox.start(program) as killer:
-                        while (await killer.receive())[1]:
-                            pass
-                        killed = await killer.exit_code() == 0
-                    if killed:
-                        await self.exit_code()  # which the engine tells when all output is through
+                if await self._kill():
+                    return
+                async with self._room():
+                    if await self._kill():
                         return
             except SandboxDied:
                 return
             except (APIError, SandboxError):
-                pass  # no process left to kill with: the container goes
+                pass  # there is nothing to kill with: the container goes
             if whole_sandbox:
                 await self._engine.call(_kill_container, self._engine, self._sandbox.id)
+
+    async def _kill(self) -> bool:
+        """Whether a program in the container found the processes, and killed them, within 5 seconds."""
+        killed = False
+        with anyio.move_on_after(5):
+            program = [*PYTHON, inside.source("kill_marked"), self._marker]
+            async with self._sandbox.start(program) as killer:
+                while (await killer.receive())[1]:
+                    pass
+                killed = await killer.exit_code() == 0
+            if killed:
+                await self.exit_code()  # which the engine tells when all output is through
+        return killed
+
+    @asynccontextmanager
+    async def _room(self) -> AsyncIterator[None]:
+        """Let the container have a few more processes: where a command left it none, the engine can start nothing."""
+        engine, name = self._engine, self._sandbox.id
+        limit = (await engine.call(engine.api.inspect_container, name))["HostConfig"]["PidsLimit"] or 0
+        if limit <= 0:
+            yield
+            return
+        await engine.call(_limit_processes, engine, name, limit + ROOM)
+        try:
+            yield
+        finally:
+            await engine.call(_limit_processes, engine, name, limit)
+
+
+def _limit_processes(engine: Engine, container_id: str, number: int) -> None:
+    """docker-py's own update_container does not know this limit. Raises SandboxError."""
+    api = engine.api
+    url = f"{api.base_url}/v{api.api_version}/containers/{container_id}/update"
+    response = api.post(url, json={"PidsLimit": number}, timeout=30)
+    if not response.ok:
+        raise SandboxError(f"the engine did not change a limit: {response.reason}")
 
 
 def _kill_container(engine: Engine, container_id: str) -> None:
