@@ -91,6 +91,7 @@ def test_doctor_finds_all_in_order_and_removes_what_was_left(tmp_path):
         "engine",
         "limits",
         "disk",
+        "cached images",
         "base image",
         "toolbox",
         "sandbox",

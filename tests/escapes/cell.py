@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import threading
 import time
@@ -148,7 +149,7 @@ def host(folder: Path) -> Iterator[Outside]:
     repository, base = _repository(folder)
     (folder / "canary").write_text("untouched")
     connected: list[str] = []
-    abstract = f"\0escape-canary-{os.getpid()}"
+    abstract = f"\0escape-canary-{secrets.token_hex(4)}"
     tcp = socket.create_server(("0.0.0.0", 0))
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(("0.0.0.0", tcp.getsockname()[1]))
