@@ -292,21 +292,7 @@ class Attempt:
         self._signs += self._drift.noticed(self.log.events[-1])
 
     def _log_reply(self, reply: Reply, seconds: float) -> None:
-        self._append(
-            ModelReplied(
-                self.number,
-                self.turn,
-                reply.text,
-                reply.tool_calls,
-                reply.usage,
-                reply.cost_usd,
-                reply.stop,
-                seconds,
-                reply.provider_data,
-                reply.first_token_seconds,
-                reply.seconds,
-            )
-        )
+        self._append(ModelReplied.of(reply, self.number, self.turn, seconds))
 
 
 async def _patch(toolbox: Toolbox) -> tuple[bytes, str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.errors import UsageError
-from agent.types import ToolCall, Usage
+from agent.types import Reply, ToolCall, Usage
 
 VERSION = 1
 
@@ -114,6 +114,25 @@ class ModelReplied:
     storage. None where a price is not known."""
     uncached_usd: Decimal | None = None
     """The same input at the plain price: what it would have cost without a cache."""
+
+    @classmethod
+    def of(cls, reply: Reply, attempt: int, turn: int, seconds: float) -> ModelReplied:
+        """The event of a model's reply."""
+        return cls(
+            attempt,
+            turn,
+            reply.text,
+            reply.tool_calls,
+            reply.usage,
+            reply.cost_usd,
+            reply.stop,
+            seconds,
+            reply.provider_data,
+            reply.first_token_seconds,
+            reply.seconds,
+            reply.input_usd,
+            reply.uncached_usd,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,21 +127,7 @@ class Writer:
         return Written(model.spec, tuple(value["commands"]), str(value["why"]))
 
     def _heard(self, reply: Reply, seconds: float) -> None:
-        self._log.append(
-            events.ModelReplied(
-                ATTEMPT,
-                self._number,
-                reply.text,
-                reply.tool_calls,
-                reply.usage,
-                reply.cost_usd,
-                reply.stop,
-                seconds,
-                reply.provider_data,
-                reply.first_token_seconds,
-                reply.seconds,
-            )
-        )
+        self._log.append(events.ModelReplied.of(reply, ATTEMPT, self._number, seconds))
 
 
 def _unfit(commands: Sequence[str]) -> str:

@@ -43,23 +43,7 @@ def talk(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> tuple[list[dict
                 if turn == MASKED_AFTER + 1:
                     log.append(ContextMasked(1, MASKED_AFTER, MASKED, 1, 1, 1, "cost"))
                 reply = await model.reply(system_prompt(provider.spec), messages(log, 1), SPECS)
-                log.append(
-                    ModelReplied(
-                        *(
-                            1,
-                            turn,
-                            reply.text,
-                            reply.tool_calls,
-                            reply.usage,
-                            reply.cost_usd,
-                            reply.stop,
-                            0.0,
-                        ),
-                        reply.provider_data,
-                        input_usd=reply.input_usd,
-                        uncached_usd=reply.uncached_usd,
-                    )
-                )
+                log.append(ModelReplied.of(reply, 1, turn, 0.0))
                 for call in reply.tool_calls:
                     text = f"{turn} is a line of this output\n" * 60
                     log.append(ToolReturned(1, turn, call.id, call.name, text, False, 0.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,17 @@ from agent.events import (
     DriftSeen,
     EventLog,
     HypothesisStated,
+    ModelReplied,
     ToolReturned,
     UserSaid,
     read_events,
 )
+from agent.models import Model
 from agent.models.catalogue import ModelInfo, Prices
 from agent.models.provider import INVALID_JSON
 from agent.models.registry import open_model
 from agent.toolbox import PROTOCOL, Toolbox
+from agent.types import Reply
 from tests.integration.workspace import base_of
 
 START = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); from tools.server import main; main()"
@@ -86,6 +90,34 @@ def work(
 
 def results(log: EventLog) -> list[ToolReturned]:
     return [event for event in log.events if isinstance(event, ToolReturned)]
+
+
+class Priced:
+    """A scripted model that tells what its input cost."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.spec = model.spec
+
+    async def reply(self, *asked: Any) -> Reply:
+        reply = await self._model.reply(*asked)
+        return replace(
+            reply, cost_usd=Decimal("0.03"), input_usd=Decimal("0.02"), uncached_usd=Decimal("0.05")
+        )
+
+    async def close(self) -> None:
+        await self._model.close()
+
+
+def test_the_log_tells_what_the_input_of_each_request_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = open_model
+    monkeypatch.setitem(globals(), "open_model", lambda spec: Priced(real(spec)))
+    _, log = work(tmp_path, {"tool_calls": [RUN]}, {"tool_calls": [GIVE_UP]})
+    again = [event for _, event in read_events(log.path) if isinstance(event, ModelReplied)]
+    told = [(event.cost_usd, event.input_usd, event.uncached_usd) for event in again]
+    assert told == [(Decimal("0.03"), Decimal("0.02"), Decimal("0.05"))] * 2
 
 
 def test_a_mended_call_runs_and_is_counted_as_mended(tmp_path: Path) -> None:
