@@ -6,23 +6,17 @@ linked against them (ninja, of a wheel made for Alpine), busybox for everything 
 
 from __future__ import annotations
 
-import hashlib
-import io
 import subprocess
-import tarfile
 
-from sandboxes.containers import container, new_name
-from sandboxes.docker import Docker, Sandbox
-from sandboxes.hostnet import HostNetwork
-from sandboxes.images import CAPABILITIES, SYSTEM_PATH, commit, ensure_base_image, find_image
 from sandboxes.types import Limits
+from tests.docker.built_image import built_image
 
-CERTIFICATES = "/etc/host-certificates.pem"
 GATHER = """
 set -e
 mkdir -p /parts/old /parts/musl/lib /parts/musl/bin /parts/busybox/bin /tmp/a/partial /tmp/l/partial /tmp/wheel
 cd /tmp
-echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bullseye main" > list
+mirror=$(grep -rhoE 'https?://[^ ]+' /etc/apt/sources.list /etc/apt/sources.list.d | grep -v security | head -n 1)
+echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bullseye main" > list
 options="-o Dir::Etc::sourcelist=/tmp/list -o Dir::Etc::sourceparts=- -o Dir::State::lists=/tmp/l \\
     -o Dir::State::status=/dev/null -o Dir::Cache::archives=/tmp/a -o APT::Sandbox::User=root \\
     -o Acquire::Check-Valid-Until=false"
@@ -50,32 +44,8 @@ LIMITS = Limits(memory_mb=2048, lifetime_seconds=600)
 
 
 async def parts_image() -> str:
-    """An image with the parts below /parts; made once, then found by how it is made."""
-    docker = await Docker.connect()
-    base = await ensure_base_image(docker.engine, print)
-    tag = "assay-test-parts:" + hashlib.sha256(f"{base}{GATHER}".encode()).hexdigest()[:24]
-    if await find_image(docker.engine, tag):
-        return tag
-    host = HostNetwork.read()
-    certificates = io.BytesIO()
-    with tarfile.open(fileobj=certificates, mode="w") as tar:
-        member = tarfile.TarInfo(CERTIFICATES[1:])
-        member.size, member.mode = len(host.certificates), 0o644
-        tar.addfile(member, io.BytesIO(host.certificates))
-    async with container(
-        docker.engine, base, name=new_name(), run_id="test-parts", user="0:0",
-        command=["/bin/sleep", str(LIMITS.lifetime_seconds)], limits=LIMITS, network="bridge", read_only=False,
-        capabilities=CAPABILITIES, directories=certificates.getvalue(),
-    ) as builder:  # fmt: skip
-        variables = {"PATH": SYSTEM_PATH, "HOME": "/root", **host.variables}
-        if host.certificates:
-            variables |= {"PIP_CERT": CERTIFICATES, "SSL_CERT_FILE": CERTIFICATES}
-        done = await Sandbox(docker.engine, builder, user="0:0").run(
-            ["/bin/sh", "-c", GATHER], timeout=500, cwd="/", env=variables
-        )
-        assert done.exit_code == 0, done.output.decode("utf-8", "replace")[-3000:]
-        await commit(docker.engine, builder, tag, kind="test")
-    return tag
+    """An image with the parts below /parts."""
+    return await built_image("assay-test-parts", GATHER, ("PIP_CERT", "SSL_CERT_FILE"), LIMITS)
 
 
 def build(name: str, dockerfile: str) -> str:

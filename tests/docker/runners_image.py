@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import tarfile
 from pathlib import Path
 
 from agent.run import TOOLS
-from sandboxes.containers import container, new_name
-from sandboxes.docker import Docker, Sandbox
-from sandboxes.hostnet import HostNetwork
-from sandboxes.images import CAPABILITIES, SYSTEM_PATH, commit, ensure_base_image, find_image
+from sandboxes.docker import Docker
+from sandboxes.images import SYSTEM_PATH
 from sandboxes.types import Environment, Limits
+from tests.docker.built_image import built_image
 from tests.docker.sandbox_tools import tar_of
 
-CERTIFICATES = "/etc/host-certificates.pem"
 NODE_MODULES = "/node_modules"
 """At the root, where Node looks from any folder."""
 INSTALL = """
@@ -33,32 +28,10 @@ LIMITS = Limits(memory_mb=4096, pids=1024, lifetime_seconds=1200)
 
 
 async def build_image() -> str:
-    """The image with all runners; built once, then found by what is in it."""
-    docker = await Docker.connect()
-    base = await ensure_base_image(docker.engine, print)
-    tag = "assay-test-runners:" + hashlib.sha256(f"{base}{INSTALL}".encode()).hexdigest()[:24]
-    if not await find_image(docker.engine, tag):
-        host = HostNetwork.read()
-        certificates = io.BytesIO()
-        with tarfile.open(fileobj=certificates, mode="w") as tar:
-            member = tarfile.TarInfo(CERTIFICATES[1:])
-            member.size, member.mode = len(host.certificates), 0o644
-            tar.addfile(member, io.BytesIO(host.certificates))
-        async with container(
-            docker.engine, base, name=new_name(), run_id="test-runners", user="0:0",
-            command=["/bin/sleep", str(LIMITS.lifetime_seconds)], limits=LIMITS, network="bridge", read_only=False,
-            capabilities=CAPABILITIES, directories=certificates.getvalue(),
-        ) as builder:  # fmt: skip
-            variables = {"PATH": SYSTEM_PATH, "HOME": "/root", **host.variables}
-            if host.certificates:
-                variables |= {"NODE_EXTRA_CA_CERTS": CERTIFICATES, "npm_config_cafile": CERTIFICATES}
-            done = await Sandbox(docker.engine, builder, user="0:0").run(
-                ["/bin/sh", "-c", INSTALL], timeout=900, cwd="/", env=variables
-            )
-            assert done.exit_code == 0, done.output.decode("utf-8", "replace")[-3000:]
-            path = f"{NODE_MODULES}/.bin:{SYSTEM_PATH}"
-            await commit(docker.engine, builder, tag, kind="test", path=path)
-    return tag
+    """The image with all runners."""
+    path = f"{NODE_MODULES}/.bin:{SYSTEM_PATH}"
+    variables = ("NODE_EXTRA_CA_CERTS", "npm_config_cafile")
+    return await built_image("assay-test-runners", INSTALL, variables, LIMITS, path)
 
 
 async def environment_of(folder: Path) -> Environment:
