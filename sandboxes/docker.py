@@ -276,17 +276,17 @@ class _Exec:
                 await self._engine.call(_kill_container, self._engine, self._sandbox.id)
 
     async def _kill(self) -> bool:
-        """Whether a program in the container found the processes, and killed them, within 5 seconds."""
-        killed = False
+        """Whether a program in the container found the processes, killed them, and the command ended, in 5 seconds."""
         with anyio.move_on_after(5):
             program = [*PYTHON, inside.source("kill_marked"), self._marker]
             async with self._sandbox.start(program) as killer:
                 while (await killer.receive())[1]:
                     pass
-                killed = await killer.exit_code() == 0
-            if killed:
-                await self.exit_code()  # which the engine tells when all output is through
-        return killed
+                if await killer.exit_code() != 0:
+                    return False
+            await self.exit_code()  # which the engine tells when all output is through
+            return True
+        return False
 
     @asynccontextmanager
     async def _room(self) -> AsyncIterator[None]:
