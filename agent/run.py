@@ -534,10 +534,12 @@ async def connect_driver(settings: Settings, log: Callable[[str], None]) -> Driv
     """What makes the sandboxes, as the settings say. Raises EngineUnavailable."""
     from agent.config import home
     from sandboxes.driver import connect
+    from sandboxes.egress import Allowing
 
     # an image, or a runtime, is nothing that bubblewrap could do instead
     name = "docker" if settings.image or settings.runtime else settings.driver
-    return await connect(name, cache=home() / "bubblewrap", runtime=settings.runtime, log=log)
+    driver = await connect(name, cache=home() / "bubblewrap", runtime=settings.runtime, log=log)
+    return Allowing(driver, settings.hosts, log) if settings.hosts else driver
 
 
 def sandbox_limits(settings: Settings, seconds: float) -> Limits:
