@@ -1,0 +1,90 @@
+"""A run's result, or a verdict, as Markdown for a step summary. Every word of others stands in a fence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from job import fenced
+
+MOST_CHECKS, MOST_LINES, MOST_TEXT = 60, 12, 2000
+STATUSES = (
+    ("accepted", "the gate has seen the issue's test red before and green after, and all else green"),
+    ("needs_review", "all evidence is green, but a person must look"),
+    ("rejected", "no patch passed the gate"),
+    ("not_reproduced", "what is to show the bug does not fail on the base commit"),
+    ("limit", "a limit was reached: money, tokens, turns or time"),
+    ("environment", "the environment could not be set up"),
+    ("model_error", "no model could be asked"),
+    ("interrupted", "the run was interrupted"),
+    ("usage", "the workflow or the configuration asks for something that cannot be done"),
+)
+_SAYS = dict(STATUSES)
+
+
+def status_of(result: Mapping[str, Any]) -> str:
+    status = result.get("status")
+    return status if isinstance(status, str) and status in _SAYS else "unknown"
+
+
+def cost_of(result: Mapping[str, Any]) -> str:
+    """Dollars, or "" where a price is not known."""
+    cost = result.get("cost_usd")
+    return f"{cost:.6f}" if isinstance(cost, int | float) and not isinstance(cost, bool) else ""
+
+
+def run_report(result: Mapping[str, Any], title: str) -> str:
+    """What a run came to."""
+    attempts = [one for one in _list(result.get("attempts")) if isinstance(one, Mapping)]
+    run = str(result.get("run_id", ""))
+    facts = [
+        ("attempts", str(len(attempts))),
+        ("cost", f"{cost_of(result)} USD" if cost_of(result) else "unknown"),
+        ("run", run if re.fullmatch(r"[\w-]{1,60}", run, re.A) else ""),
+    ]
+    lines = [*_error(result), *(line for i, one in enumerate(attempts, 1) for line in _attempt(i, one))]
+    return _page(title, status_of(result), facts, lines)
+
+
+def verdict_report(verdict: Mapping[str, Any], title: str) -> str:
+    """What the gate says of one patch."""
+    return _page(title, status_of(verdict), [], [*_error(verdict), *_checks(verdict)])
+
+
+def _page(title: str, status: str, facts: list[tuple[str, str]], lines: list[str]) -> str:
+    rows = "".join(f"| {name} | {value} |\n" for name, value in facts if value)
+    told = fenced("\n".join(lines)) if lines else ""
+    head = f"## {title}: {status.replace('_', ' ')}\n\n{_SAYS.get(status, '')}\n"
+    return f"{head}\n| | |\n| --- | --- |\n| verdict | {status} |\n{rows}\n{told}\n"
+
+
+def _error(result: Mapping[str, Any]) -> list[str]:
+    return [_short(result["error"])] if result.get("error") else []
+
+
+def _attempt(number: int, attempt: Mapping[str, Any]) -> Iterator[str]:
+    yield f"attempt {number}: {_short(attempt.get('model'), 100)}, {_short(attempt.get('ended'), 40)}"
+    if cause := attempt.get("root_cause"):
+        yield f"  cause: {_short(cause)}"
+    verdict = attempt.get("verdict")
+    if isinstance(verdict, Mapping):
+        yield from (f"  {line}" for line in _checks(verdict))
+
+
+def _checks(verdict: Mapping[str, Any]) -> Iterator[str]:
+    for check in _list(verdict.get("checks"))[:MOST_CHECKS]:
+        if isinstance(check, Mapping):
+            passed = check.get("passed") is True
+            yield f"{'✓' if passed else '✗'} {_short(check.get('name'), 100)}"
+            if not passed:
+                yield from (f"    {line}" for line in _short(check.get("evidence")).splitlines()[:MOST_LINES])
+
+
+def _short(value: Any, most: int = MOST_TEXT) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
