@@ -276,6 +276,13 @@ class Repository:
 
     # ---- the user's repository
 
+    def work_tree(self) -> Path:
+        """The root of the work tree. Raises UsageError for a bare repository."""
+        done = self._theirs(["rev-parse", "--path-format=absolute", "--show-toplevel"])
+        if done.returncode:
+            raise UsageError(f"{self.path} has no work tree: name a clone with its files")
+        return Path(done.stdout.decode("utf-8", "surrogateescape").removesuffix("\n"))
+
     def dirty(self) -> bool:
         """Whether the work tree holds changes or new files that HEAD has not. A bare repository has none."""
         where = ["rev-parse", "--path-format=absolute", "--show-toplevel", "--git-path", "index"]
