@@ -35,7 +35,7 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def init(capsys):
+def init(repo, capsys):
     """The command: exit code, standard output, standard error."""
 
     def run(*args):

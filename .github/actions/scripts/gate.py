@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import job
-from report import status_of, verdict_report
+from report import verdict_of, verdict_report
 
 SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
@@ -87,15 +87,16 @@ def _judged(title: str, git: Git, patch: Path) -> int:
         )
     try:
         verdict = json.loads(done.stdout)
-    except (ValueError, RecursionError):
+        status = verdict_of(verdict)
+    except (ValueError, RecursionError, AttributeError):
         return _end(title, "environment", "no verdict: see the log", done.returncode or job.ENVIRONMENT)
     code = done.returncode
-    if code == 0 and status_of(verdict) != "accepted":
+    if code == 0 and status != "accepted":
         code = job.ENVIRONMENT
-    job.set_output("verdict", status_of(verdict))
-    job.summary(verdict_report(verdict, title))
+    job.set_output("verdict", status)
+    job.summary(verdict_report(verdict | {"status": status}, title))
     if code:
-        job.error(f"{title}: {status_of(verdict)}")
+        job.error(f"{title}: {status}")
     return code
 
 

@@ -28,6 +28,13 @@ def status_of(result: Mapping[str, Any]) -> str:
     return status if isinstance(status, str) and status in _SAYS else "unknown"
 
 
+def verdict_of(verdict: Mapping[str, Any]) -> str:
+    """The status that a verdict of the gate stands for."""
+    if verdict.get("accepted") is True:
+        return "accepted"
+    return "needs_review" if verdict.get("needs_review") is True else "rejected"
+
+
 def cost_of(result: Mapping[str, Any]) -> str:
     """Dollars, or "" where a price is not known."""
     cost = result.get("cost_usd")
@@ -73,6 +80,9 @@ def _attempt(number: int, attempt: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _checks(verdict: Mapping[str, Any]) -> Iterator[str]:
+    if verdict.get("accepted") is True:
+        for test in _list(verdict.get("fail_to_pass"))[:MOST_CHECKS]:
+            yield f"red before, green after: {_short(test, 200)}"
     for check in _list(verdict.get("checks"))[:MOST_CHECKS]:
         if isinstance(check, Mapping):
             passed = check.get("passed") is True
