@@ -1,4 +1,4 @@
-"""A small GitHub for one hostile case: a repository with a bug, an issue, people, and workflows that run for an event."""
+"""A small GitHub for one hostile case: a repository with a bug, an issue, people, and workflows run for an event."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class World:
     def event(self, **more: Any) -> dict[str, Any]:
         return {"repository": {"full_name": SLUG, "default_branch": "main"}, **more}
 
-    def pull_request_event(self, head: str, number: int = 7, **more: Any) -> dict[str, Any]:
+    def pull_request_event(self, sha: str, number: int = 7, **more: Any) -> dict[str, Any]:
         pull = {
             "number": number,
             "title": "A fix",

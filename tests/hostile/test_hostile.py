@@ -1,0 +1,21 @@
+"""Every attempt on the Action ends as it must."""
+
+import pytest
+
+from tests.hostile.cases import CASES
+from tests.hostile.corpus import attempted
+from tests.hostile.world import World
+
+
+def marked(case):
+    return pytest.param(case, id=str(case), marks=[pytest.mark.docker] if case.docker else [])
+
+
+@pytest.mark.parametrize("case", map(marked, CASES))
+def test_it_ends_as_it_must(case, tmp_path):
+    attempted(case, World(tmp_path))
+
+
+def test_there_are_many_and_each_is_named_once():
+    names = [str(case) for case in CASES]
+    assert len(set(names)) == len(names) >= 40
