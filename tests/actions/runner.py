@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,18 +71,20 @@ class Workflow:
     event_name: str
     event: Mapping[str, Any]
     api: str
+    server: str
+    """Where git finds OWNER/NAME by http."""
     remote: Path
-    """The folder that holds OWNER/NAME as bare repositories."""
+    """The same repositories as a folder."""
     repository: str = "octo/calc"
-    secrets: Mapping[str, str] = field(default_factory=dict)
+    repository_secrets: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, str] = field(default_factory=dict)
     """Further variables of the machine."""
     replaced: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Inputs of our actions that a test sets otherwise: action, then input."""
+    on_token: Callable[[str, Mapping[str, str]], None] = lambda token, permissions: None
+    """Hears of each job's token, with its permissions."""
     jobs: dict[str, list[Job]] = field(default_factory=dict)
-    tokens: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    """The permissions of each token that was handed out."""
 
     def run(self, path: Path) -> dict[str, list[Job]]:
         told = yaml.safe_load(path.read_text("utf-8"))
@@ -108,13 +111,18 @@ class Workflow:
     def _contexts(self, told: Mapping[str, Any]) -> dict[str, Any]:
         github = {"event": self.event, "event_name": self.event_name, "repository": self.repository}
         inputs = dict.fromkeys(("issue_number", "pull_request"), "") | dict(self.inputs)
-        return {"github": github, "inputs": inputs, "secrets": self.secrets, "env": dict(told.get("env", {}))}
+        return {
+            "github": github,
+            "inputs": inputs,
+            "secrets": self.repository_secrets,
+            "env": dict(told.get("env", {})),
+        }
 
     def _job(self, name: str, spec: Mapping[str, Any], contexts: dict[str, Any]) -> Job:
         permissions = spec.get("permissions", {})
         assert set(permissions) <= set(PERMISSIONS), permissions
-        job = Job(name, f"ghs_{name}{len(self.tokens)}TokenOfThisJob0", folder=self.folder / name)
-        self.tokens[job.token] = permissions
+        job = Job(name, f"ghs_{secrets.token_hex(18)}", folder=self.folder / name)
+        self.on_token(job.token, permissions)
         for folder in ("temp", "home", "workspace"):
             (job.folder / folder).mkdir(parents=True)
         # Where install.sh would put the agent: installing it for each job is what a test of pip would do.
@@ -227,7 +235,7 @@ class Workflow:
             "RUNNER_TEMP": str(job.folder / "temp"),
             "GITHUB_ACTIONS": "true",
             "GITHUB_API_URL": self.api,
-            "GITHUB_SERVER_URL": self.remote.as_uri(),
+            "GITHUB_SERVER_URL": self.server,
             "GITHUB_REPOSITORY": self.repository,
             "GITHUB_WORKSPACE": str(job.folder / "workspace"),
             "GITHUB_EVENT_NAME": self.event_name,

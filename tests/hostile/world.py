@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.actions.git_server import git_server
 from tests.actions.runner import ROOT, Job, Workflow
 from tests.docker.project import BUGGY, RED, TESTS, git
 
@@ -22,6 +22,8 @@ class World:
         self.remote = folder / "remote"
         self.work = folder / "work"
         self.workflow: Workflow | None = None
+        self.fetched_by: list[str] = []
+        """The Authorization headers that git sent."""
         self._runs = 0
 
     # ---- the repository
@@ -72,7 +74,7 @@ class World:
             "number": number,
             "title": "A fix",
             "base": {"ref": "main"},
-            "head": {"ref": "fix", "sha": head},
+            "head": {"ref": "fix", "sha": sha},
         }
         return self.event(action="synchronize", pull_request={**pull, **more})
 
@@ -90,8 +92,9 @@ class World:
         self._runs += 1
         folder = self.folder / f"run-{self._runs}"
         folder.mkdir()
-        self.workflow = Workflow(folder, event_name, event, api, self.remote, SLUG, **more)
-        return self.workflow.run(EXAMPLES / f"{name}.yml")
+        with git_server(self.remote) as (server, self.fetched_by):
+            self.workflow = Workflow(folder, event_name, event, api, server, self.remote, SLUG, **more)
+            return self.workflow.run(EXAMPLES / f"{name}.yml")
 
     def gate(self, event: Mapping[str, Any], event_name: str = "pull_request", **more: Any) -> Job:
         (job,) = self.run("gate", event_name, event, **more)["gate"]
@@ -107,7 +110,3 @@ class World:
                 told = {kind for kind, _ in job.told}
                 assert told <= {"error", "notice", "warning"}, f"commands in the log were obeyed: {told}"
                 assert job.token not in job.log + job.summary, "the token was printed"
-
-
-def output_of(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -21,7 +21,13 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)
 
 def main() -> int:
     issue = job.number_of(job.given("ISSUE_NUMBER"), "issue_number")
-    command = [job.agent(), "fix", "--json", f"--issue={issue}", *_flags()]
+    command = [
+        job.agent(),
+        "fix",
+        "--json",
+        f"--issue={job.server()}/{job.repository()}/issues/{issue}",
+        *_flags(),
+    ]
     command += [f"--repo={os.environ['GITHUB_WORKSPACE']}", f"--base={_base()}"]
     with job.no_commands():
         # One stream for all that is printed, so that the end of no_commands comes after it.

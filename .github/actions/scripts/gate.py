@@ -115,9 +115,10 @@ class Git:
         self._run("init", "--quiet", "--bare", "--template=", str(path), at=path.parent)
 
     def fetch(self, *refs: str) -> None:
-        server = os.environ.get("GITHUB_SERVER_URL") or "https://github.com"
         options = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-gc")
-        self._run("fetch", *options, "--", f"{server}/{job.repository()}", *refs, token=job.given("TOKEN"))
+        self._run(
+            "fetch", *options, "--", f"{job.server()}/{job.repository()}", *refs, token=job.given("TOKEN")
+        )
 
     def commit(self, name: str) -> str:
         return self._run("rev-parse", "--verify", f"refs/heads/{name}^{{commit}}").decode().strip()
@@ -157,11 +158,10 @@ class Git:
             if value := os.environ.get(name):
                 environment[name] = value
         if token:  # by the environment: arguments can be seen by all of the machine
-            server = os.environ.get("GITHUB_SERVER_URL") or "https://github.com"
             basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
             environment |= {
                 "GIT_CONFIG_COUNT": "1",
-                "GIT_CONFIG_KEY_0": f"http.{server}/.extraheader",
+                "GIT_CONFIG_KEY_0": f"http.{job.server()}/.extraheader",
                 "GIT_CONFIG_VALUE_0": f"AUTHORIZATION: basic {basic}",
             }
         line = ["git", "-c", "core.attributesFile=/dev/null", *command]

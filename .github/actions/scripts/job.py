@@ -76,6 +76,11 @@ def repository() -> str:
     return name
 
 
+def server() -> str:
+    """Where GitHub is: github.com, or the address of an enterprise server."""
+    return (os.environ.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/")
+
+
 def event() -> Mapping[str, Any]:
     """The payload of the event that the workflow runs for."""
     path = Path(os.environ.get("GITHUB_EVENT_PATH") or "/dev/null")

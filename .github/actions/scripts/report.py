@@ -18,6 +18,7 @@ STATUSES = (
     ("environment", "the environment could not be set up"),
     ("model_error", "no model could be asked"),
     ("interrupted", "the run was interrupted"),
+    ("refused", "the run's files are not what may be published: see the log"),
     ("usage", "the workflow or the configuration asks for something that cannot be done"),
 )
 _SAYS = dict(STATUSES)
