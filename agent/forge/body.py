@@ -157,7 +157,8 @@ def _tests(verdict: Verdict, secrets: Sequence[str]) -> str:
 def _again(run: RunFolder, words: Words) -> str:
     where = f"the artifact of [the workflow's run]({words.link})" if words.link else "the run's folder"
     return (
-        f"`proof.json`, in {where}, holds the base commit, the patch, the test command and every outcome. In a clone:\n\n"
+        f"`proof.json`, in {where}, holds the base commit, the patch, the test command and every outcome. In a "
+        "clone:\n\n"
         f"```sh\nagent gate --repo . --proof {run.run_id}/proof.json\n```"
     )
 

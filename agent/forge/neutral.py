@@ -1,7 +1,7 @@
 """Text of models, tests and issues made fit to stand in a comment or a pull request under our name.
 
-It must notify nobody, link to and close nothing, command no bot, and hide nothing. GitHub itself acts on none of that in
-code, but other programs read a comment's raw text. So hostile text stands in code, and is changed besides: the
+It must notify nobody, link to and close nothing, command no bot, and hide nothing. GitHub itself acts on none of that
+in code, but other programs read a comment's raw text. So hostile text stands in code, and is changed besides: the
 character that makes it act is replaced by its look-alike of full width, which people read the same.
 """
 
@@ -18,6 +18,7 @@ from agent.text import ESCAPE
 WIDTH = 110
 """Columns of prose in a block of code, which GitHub does not wrap."""
 
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 _MENTION = re.compile(r"@(?=[A-Za-z0-9_\[])")
 _NUMBER = re.compile(r"#(?=[0-9])")
 _GH = re.compile(r"\b(GH)-(?=[0-9])", re.I)
@@ -29,16 +30,14 @@ _WORDS = re.compile(r"(?mi)^([ \t>*+-]*)(bors|dependabot|renovate|mergify|copilo
 _SKIP = re.compile(r"\[(?=(?:skip|no|ci|actions)[ -])", re.I)
 """`[skip ci]` in a commit's message."""
 _CLOSING = re.compile(
-    r"(?i)\b(clos|fix|resolv)(e[sd]?|es|ed)?(?=:?\s+(?:[\w.-]+/[\w.-]+)?[#＃]|:?\s+https?\b|:?\s+GH\b)"
+    r"(?i)\b(?:clos|fix|resolv)(?:e[sd]?)?(?=:?\s+(?:[\w.-]+/[\w.-]+)?#\d|:?\s+https?://|:?\s+GH-\d)"
 )
 
 
 def neutral(text: str, secrets: Sequence[str]) -> str:
     """`text` so that it says the same to people and nothing to programs; \\n and \\t stay."""
     text = ESCAPE.sub("", text).replace("\r\n", "\n")
-    text = "".join(
-        c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-    )
+    text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in _UNSEEN)
     # After what is invisible is gone: it could part a secret, or a mark, that must be known.
     text = cut_out(text, secrets)
     text = text.replace("<!", "＜!").replace("<?", "＜?")

@@ -97,7 +97,8 @@ def check_base(client: Client, slug: str, base: str) -> tuple[str, str]:
         ) from None
     if status not in ("ahead", "identical"):
         raise Refused(
-            f"the base commit {base} is not in the history of {slug}'s branch {default}: begin with one that is (--base)"
+            f"the base commit {base} is not in the history of {slug}'s branch {default}: begin with one of its "
+            "commits (--base)"
         )
     return slug, default
 

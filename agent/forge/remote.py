@@ -164,11 +164,9 @@ def open_api(host: str, environ: Mapping[str, str], gh: Callable[[str], str | No
         token = (gh or _gh_token)(host)
     if token is not None and not re.fullmatch(r"[!-~]{1,1000}", token):
         raise UsageError(f"{' or '.join(names)}: not a token: it holds characters that no token has")
-    if parts.path.endswith("/api/v3"):
-        graphql = url.removesuffix("/v3") + "/graphql"
-    else:
-        graphql = f"{url}/graphql"
-    return Api(url, graphql, token)
+    # of an enterprise server: /api/v3 and /api/graphql
+    root = url.removesuffix("/v3") if parts.path.endswith("/api/v3") else url
+    return Api(url, f"{root}/graphql", token)
 
 
 def _gh_token(host: str) -> str | None:
