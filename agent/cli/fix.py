@@ -7,8 +7,9 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +23,21 @@ from agent.cli.inputs import (
     open_budget,
     read_issue,
     read_test_patch,
-    repository_settings,
     test_ids,
     with_image,
     with_servers,
     with_test_command,
 )
 from agent.cli.streams import OutputLost, lost_code, print_result, tell
-from agent.errors import AgentError
+from agent.errors import AgentError, Refused, UsageError
 from agent.text import printable
 from agent.types import Task
 
 if TYPE_CHECKING:
     from agent.config import Settings
+    from agent.forge.client import Client
+    from agent.forge.publish import Publication
+    from agent.forge.remote import Place
     from agent.git import Repository
     from agent.run import Run
 
@@ -42,7 +45,17 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = commands.add_parser("fix", help="repair an issue in a repository", allow_abbrev=False)
     p.add_argument(
-        "--issue", required=True, metavar="FILE|-", help="a file with the issue's text, or - for stdin"
+        "--issue",
+        required=True,
+        metavar="N|URL|FILE|-",
+        help="an issue on GitHub, by its number in the repository of the remote origin or by its URL; a file with the "
+        "issue's text (./123 for one whose name is a number); or - for stdin",
+    )
+    p.add_argument(
+        "--as-of",
+        metavar="TIME",
+        help="read the issue on GitHub as it stood then (ISO 8601 with a zone): later comments are left out, and an "
+        "issue that was edited since is refused",
     )
     p.add_argument("--repo", default=".", metavar="PATH", help="the git repository (default: here)")
     p.add_argument("--base", default="HEAD", metavar="REV", help="the commit to start from (default: HEAD)")
@@ -103,7 +116,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p.add_argument(
         "--output", metavar="PATCH", help="write the patch to this file (also one that needs review)"
     )
-    p.add_argument("--branch", metavar="NAME", help="make a branch with the accepted patch")
+    where = p.add_mutually_exclusive_group()
+    where.add_argument("--branch", metavar="NAME", help="make a branch with the accepted patch")
+    where.add_argument(
+        "--pr",
+        action="store_true",
+        help="open a draft pull request with the accepted patch, or update the one of an earlier run; any other end "
+        "becomes a comment on the issue",
+    )
     form = p.add_mutually_exclusive_group()
     form.add_argument(
         "--json", action="store_true", help="print result.json on stdout, and nothing else there"
@@ -125,14 +145,17 @@ def main(args: argparse.Namespace) -> int:
     from agent.run import Publish, Run
 
     stream = _Stream()
-    with Repository(args.repo) as repository:
-        task = _task(args, repository)
+    with Repository(args.repo) as repository, _github(args, repository) as github:
+        task, notices = _task(args, repository, github)
         settings, tests = with_test_command(_settings(args, repository, task.base), repository, task.base)
-        publish = Publish(check_output(args.output) if args.output is not None else None, args.branch)
+        output = check_output(args.output) if args.output is not None else None
+        publish = Publish(output, args.branch, _publication(github, task.base) if args.pr else None)
         if args.branch is not None:
             repository.check_branch(args.branch)
         run_id, folder = new_run()
         hidden = {secret for server in settings.servers for secret in server.secrets}
+        if github is not None and github.client.api.token is not None:
+            hidden.add(github.client.api.token)
         secrets = sorted({*secret_values(os.environ), *hidden}, key=len, reverse=True)
         log = EventLog(folder / "events.jsonl", secrets)
         if args.stream_json:
@@ -141,7 +164,7 @@ def main(args: argparse.Namespace) -> int:
             log.listeners.append(view.show)
             shelf = Shelf(home() / "baselines")
             run = Run(run_id, task, settings, log, folder, repository, publish, shelf, budget=budget)
-            _started(run, repository, tests)
+            _started(run, repository, [*notices, tests])
             try:
                 result = run_async(run.execute)
             except KeyboardInterrupt:
@@ -156,24 +179,80 @@ def main(args: argparse.Namespace) -> int:
     return print_result(_report(result, folder), code)
 
 
-def _task(args: argparse.Namespace, repository: Repository) -> Task:
+@dataclass(frozen=True)
+class _GitHub:
+    """Where the run's issue is, or where its pull request goes."""
+
+    place: Place
+    issue: int | None
+    client: Client
+
+
+@contextmanager
+def _github(args: argparse.Namespace, repository: Repository) -> Iterator[_GitHub | None]:
+    """GitHub, where the issue is there or the patch is to go there; None for a run that has nothing to do with it."""
+    from agent.cli.github import open_client
+    from agent.forge.remote import is_github_issue, issue_ref, origin_place
+
+    there = is_github_issue(args.issue)
+    if args.as_of is not None and not there:
+        raise UsageError("--as-of: only an issue on GitHub has a past; name one by its number or URL")
+    if not there and not args.pr:
+        yield None
+        return
+    ref = issue_ref(args.issue, repository) if there else None
+    place = ref.place if ref else origin_place(repository)
+    with open_client(place.host, writes=args.pr) as client:
+        yield _GitHub(place, ref.number if ref else None, client)
+
+
+def _publication(github: _GitHub | None, base: str) -> Publication:
+    """Where the run is published; the base is known to be one that a pull request can be made on."""
+    from agent.cli.github import words
+    from agent.forge.publish import Publication, check_base
+
+    assert github is not None
+    try:
+        check_base(github.client, github.place.slug, base)
+    except Refused as refused:
+        raise UsageError(f"--pr: {refused}") from refused
+    return Publication(github.client, github.place, words(github.client, github.issue))
+
+
+def _issue(args: argparse.Namespace, github: _GitHub | None) -> tuple[str, Sequence[str]]:
+    """The issue's text, and what a person should know of how it came about."""
+    from agent.forge.issue import parse_time, read_issue_of, without_hidden
+    from agent.forge.remote import IssueRef
+
+    if github is None or github.issue is None:
+        return without_hidden(read_issue(args.issue))
+    as_of = parse_time(args.as_of) if args.as_of is not None else None
+    found = read_issue_of(github.client, IssueRef(github.place, github.issue), as_of)
+    return found.text, found.notices
+
+
+def _task(
+    args: argparse.Namespace, repository: Repository, github: _GitHub | None
+) -> tuple[Task, Sequence[str]]:
     base = repository.resolve(args.base)
     test_patch = None
     if args.test_patch is not None:
         test_patch = read_test_patch(args.test_patch, repository, base)
-    return Task(
-        issue=read_issue(args.issue),
+    issue, notices = _issue(args, github)
+    task = Task(
+        issue=issue,
         issue_source=args.issue,
         repo=str(repository.path),
         base=base,
         fail_to_pass=test_ids(args.fail_to_pass),
         test_patch=test_patch,
     )
+    return task, notices
 
 
 def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Settings:
     from agent.budget import Limit
-    from agent.config import checked, per_day
+    from agent.config import checked, per_day, repository_settings
     from agent.models.registry import check_prices, default_spec, open_model, with_thinking
 
     settings = with_image(repository_settings(repository, base), args.image, args.dockerfile)
@@ -226,7 +305,7 @@ class _Stream:
             tell(f"could not write the events to stdout: {lost}; the run goes on")
 
 
-def _started(run: Run, repository: Repository, tests: str) -> None:
+def _started(run: Run, repository: Repository, notices: Sequence[str]) -> None:
     from agent.events import Note, RunStarted
 
     task, settings = run.task, run.settings
@@ -253,7 +332,8 @@ def _started(run: Run, repository: Repository, tests: str) -> None:
             limits,
         )
     )
-    run.log.append(Note(tests))
+    for notice in notices:
+        run.log.append(Note(notice))
     try:
         unfinished = task.base == repository.resolve("HEAD") and repository.dirty()
     except AgentError:
@@ -287,7 +367,9 @@ def _report(result: Mapping[str, Any], folder: Path) -> str:
         )
     if result["patch"]:
         lines.append(f"patch: {result['patch']}")
-        if result["branch"]:
+        if result["pr_url"]:
+            lines.append(f"pull request: {result['pr_url']}")
+        elif result["branch"]:
             lines.append(f"branch: {result['branch']}")
         else:
             command = shlex.join(["git", "-C", result["repo"], "apply", result["patch"]])

@@ -14,7 +14,7 @@ from agent.errors import UsageError
 from agent.text import printable
 
 if TYPE_CHECKING:
-    from agent.config import Settings
+    from agent.config import Settings, repository_settings
     from agent.git import Repository
 
 TEMPLATE = Path(__file__).parent / "workflow.yml"
@@ -80,8 +80,8 @@ class Found:
 
 
 def _look(repository: Repository, base: str) -> Found:
-    from agent.cli.inputs import repository_settings, with_test_command
-    from agent.config import Settings
+    from agent.cli.inputs import with_test_command
+    from agent.config import Settings, repository_settings
 
     if repository_settings(repository, base) != Settings():
         raise UsageError("the repository has settings of the agent at HEAD already: edit those")
