@@ -86,11 +86,14 @@ class Workflow:
     """Hears of each job's token, with its permissions."""
     jobs: dict[str, list[Job]] = field(default_factory=dict)
 
-    def run(self, path: Path) -> dict[str, list[Job]]:
+    def run(self, path: Path, *, only: str = "") -> dict[str, list[Job]]:
+        """The jobs of a workflow, in their order; `only`: no other than this one."""
         told = yaml.safe_load(path.read_text("utf-8"))
         (self.folder / "artifacts").mkdir(parents=True, exist_ok=True)
         needs: dict[str, Any] = {}
         for name, spec in told["jobs"].items():
+            if only and name != only:
+                continue
             wanted = spec.get("needs", [])
             before = {one: needs[one] for one in ([wanted] if isinstance(wanted, str) else wanted)}
             failed = any(one["result"] != "success" for one in before.values())
@@ -149,8 +152,8 @@ class Workflow:
         for number, step in enumerate(steps):
             if not condition(step.get("if"), contexts):
                 continue
-            env = {**around, **{k: shown(expand(str(v), contexts)) for k, v in step.get("env", {}).items()}}
-            with_ = {k: shown(expand(str(v), contexts)) for k, v in step.get("with", {}).items()}
+            env = {**around, **{k: _value(v, contexts) for k, v in step.get("env", {}).items()}}
+            with_ = {k: _value(v, contexts) for k, v in step.get("with", {}).items()}
             if "run" in step:
                 assert step["shell"] == "bash" if action else True
                 well, outputs = self._script(job, step["run"], contexts, env, action)
@@ -172,7 +175,7 @@ class Workflow:
             assert not unknown, f"{uses} has no input {unknown}"
             given |= self.replaced.get(folder.name, {})
             inputs = {
-                name: given.get(name, shown(expand(str(about.get("default", "")), contexts)))
+                name: given.get(name, _value(about.get("default", ""), contexts))
                 for name, about in told["inputs"].items()
             }
             missing = [n for n, about in told["inputs"].items() if about.get("required") and not inputs[n]]
@@ -293,6 +296,11 @@ class Workflow:
         with zipfile.ZipFile(artifact) as packed:
             packed.extractall(job.folder / "workspace" / given["path"])
         return True
+
+
+def _value(written: Any, contexts: Mapping[str, Any]) -> str:
+    """A value as a step gets it, of what stands in the file."""
+    return shown(expand(written, contexts) if isinstance(written, str) else written)
 
 
 def _matrix(spec: Mapping[str, Any], contexts: Mapping[str, Any]) -> list[dict[str, Any]]:

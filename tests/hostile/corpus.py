@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.hostile.world import World
 
@@ -39,7 +40,8 @@ class Cases(list[Case]):
         return gathered
 
 
-def attempted(case: Case, world: World) -> None:
+def attempted(case: Case, folder: Path) -> None:
     """Make the attempt. Raises AssertionError when its outcome is another than the expected one."""
-    case.attempt(world)
-    world.check()
+    with World(folder) as world:
+        case.attempt(world)
+        world.check()

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tests.hostile.cases import CASES
 from tests.hostile.corpus import attempted
-from tests.hostile.world import World
 
 
 def main(word: str) -> int:
@@ -23,7 +22,7 @@ def main(word: str) -> int:
         tried[case.kind] += 1
         with tempfile.TemporaryDirectory() as folder:
             try:
-                attempted(case, World(Path(folder)))
+                attempted(case, Path(folder))
             except Exception as error:
                 last = traceback.extract_tb(error.__traceback__)[-1]
                 broken.append(f"{case}: {last.filename}:{last.lineno}: {error!r:.2000}")

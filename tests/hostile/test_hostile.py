@@ -4,7 +4,6 @@ import pytest
 
 from tests.hostile.cases import CASES
 from tests.hostile.corpus import attempted
-from tests.hostile.world import World
 
 
 def marked(case):
@@ -13,7 +12,7 @@ def marked(case):
 
 @pytest.mark.parametrize("case", map(marked, CASES))
 def test_it_ends_as_it_must(case, tmp_path):
-    attempted(case, World(tmp_path))
+    attempted(case, tmp_path)
 
 
 def test_there_are_many_and_each_is_named_once():

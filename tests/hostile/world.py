@@ -2,43 +2,69 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from tests.actions.git_server import git_server
 from tests.actions.runner import ROOT, Job, Workflow
-from tests.docker.project import BUGGY, RED, TESTS, git
+from tests.docker.project import BUGGY, ISSUE, RED, TESTS, git
+from tests.loopback.github_server import GitHub
+from tests.loopback.github_state import BORN, User
 
 EXAMPLES = ROOT / "examples/github-action"
 SLUG = "octo/calc"
+NUMBER = 12
+LABELLED = BORN + timedelta(hours=2)
+NO_ENGINE = {"DOCKER_HOST": "tcp://127.0.0.1:9"}
+"""A machine without an engine: what ends before a sandbox is needed ends the same there, and quickly."""
+KEY = "sk-ant-KeyOfTheRepository0123456789"
 
 
 class World:
     """`folder` holds all of it. `canary` is a file that a case's text tries to make; it must never be there."""
 
+    github: GitHub
+
     def __init__(self, folder: Path) -> None:
         self.folder, self.canary = folder, folder / "canary"
-        self.remote = folder / "remote"
-        self.work = folder / "work"
+        self.remote, self.work = folder / "remote", folder / "work"
         self.workflow: Workflow | None = None
-        self.fetched_by: list[str] = []
-        """The Authorization headers that git sent."""
+        self.server, self.fetched_by = "", list[str]()
+        """Where git fetches from, and the Authorization headers that it got."""
+        self.reads = True
+        """Whether jobs' tokens can read the repository."""
         self._runs = 0
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
 
     # ---- the repository
 
     def project(self, files: Mapping[str, str] | None = None, *, red: bool = True) -> None:
-        """The repository on its default branch `main`."""
-        bare = self.remote / SLUG
-        bare.mkdir(parents=True)
+        """The repository on its default branch `main`, on a GitHub where `maintainer` may write."""
         self.work.mkdir()
-        git(bare, "init", "-q", "--bare", "-b", "main")
         git(self.work, "init", "-q", "-b", "main")
-        git(self.work, "remote", "add", "origin", str(bare))
         usual = {"calc.py": BUGGY, "conftest.py": "", "tests/test_calc.py": TESTS + (RED if red else "")}
         self.commit({**usual, **(files or {})}, "base")
-        self.push("main:refs/heads/main")
+        (self.folder / "github").mkdir()
+        self.github = self._open.enter_context(GitHub(self.folder / "github", self.work, slug=SLUG))
+        self.state = self.github.state
+        self.state.roles |= {"maintainer": "write", "owner": "admin", "triager": "triage", "stranger": "read"}
+        (self.remote / "octo").mkdir(parents=True)
+        (self.remote / SLUG).symlink_to(self.state.git_dir)
+        git(self.work, "remote", "add", "origin", str(self.state.git_dir))
+        self.server, self.fetched_by = self._open.enter_context(git_server(self.remote))
 
     def commit(self, files: Mapping[str, str | None], message: str = "change") -> str:
         """Commit files (None: remove one) upon what is checked out."""
@@ -64,10 +90,27 @@ class World:
         git(self.work, "checkout", "-q", "main")
         return head
 
-    # ---- events
+    # ---- issues and events
+
+    def issue(self, title: str = "clamp() is wrong above the range", body: str = ISSUE, **more: Any) -> None:
+        """Issue NUMBER, labelled by the maintainer."""
+        self.state.issue(NUMBER, title, body, **more)
+        self.label()
+
+    def label(
+        self, label: str = "assay", by: str = "maintainer", at: datetime = LABELLED, *, off: bool = False
+    ) -> None:
+        self.state.labelled(NUMBER, label, by, at, off=off)
 
     def event(self, **more: Any) -> dict[str, Any]:
         return {"repository": {"full_name": SLUG, "default_branch": "main"}, **more}
+
+    def labelled(self, label: str = "assay", by: str = "maintainer", **more: Any) -> dict[str, Any]:
+        """The event of a label, as GitHub sends it."""
+        sender = self.state.user(by)
+        issue = self.state.issue_data(self.state.issues[NUMBER])
+        told = {"action": "labeled", "issue": issue, "label": {"name": label}, "sender": sender}
+        return self.event(**{**told, **more})
 
     def pull_request_event(self, sha: str, number: int = 7, **more: Any) -> dict[str, Any]:
         pull = {
@@ -81,24 +124,40 @@ class World:
     # ---- runs
 
     def run(
-        self,
-        name: str,
-        event_name: str,
-        event: Mapping[str, Any],
-        api: str = "http://127.0.0.1:9",
-        **more: Any,
+        self, name: str, event_name: str, event: Mapping[str, Any], *, only: str = "", **more: Any
     ) -> dict[str, list[Job]]:
-        """Run a workflow of the examples for an event."""
+        """Run a workflow of the examples for an event; `only`: up to this job."""
         self._runs += 1
         folder = self.folder / f"run-{self._runs}"
         folder.mkdir()
-        with git_server(self.remote) as (server, self.fetched_by):
-            self.workflow = Workflow(folder, event_name, event, api, server, self.remote, SLUG, **more)
-            return self.workflow.run(EXAMPLES / f"{name}.yml")
+        self.workflow = Workflow(
+            folder,
+            event_name,
+            event,
+            self.github.api_url,
+            self.server,
+            self.remote,
+            SLUG,
+            on_token=self._token,
+            **{"repository_secrets": {"ANTHROPIC_API_KEY": KEY}, **more},
+        )
+        return self.workflow.run(EXAMPLES / f"{name}.yml", only=only)
+
+    def _token(self, token: str, permissions: Mapping[str, str]) -> None:
+        """GitHub knows the job's token, and what it may write."""
+        writes = frozenset(name.replace("-", "_") for name, level in permissions.items() if level == "write")
+        self.state.users[token] = User("github-actions[bot]", "Bot", self.reads, writes)
 
     def gate(self, event: Mapping[str, Any], event_name: str = "pull_request", **more: Any) -> Job:
         (job,) = self.run("gate", event_name, event, **more)["gate"]
         return job
+
+    def asked(
+        self, event: Mapping[str, Any], event_name: str = "issues", **more: Any
+    ) -> tuple[Job, list[Any]]:
+        """The first job alone, and the issues that it lets through."""
+        (job,) = self.run("assay", event_name, event, only="authorize", **more)["authorize"]
+        return job, json.loads(job.outputs["issues"] or "[]")
 
     def check(self) -> None:
         """What holds after every case. Raises AssertionError."""
@@ -109,4 +168,5 @@ class World:
                 assert not job.environment and not job.path, "the job's environment was changed"
                 told = {kind for kind, _ in job.told}
                 assert told <= {"error", "notice", "warning"}, f"commands in the log were obeyed: {told}"
-                assert job.token not in job.log + job.summary, "the token was printed"
+                for secret in (job.token, KEY):
+                    assert secret not in job.log + job.summary, "a secret was printed"

@@ -1,6 +1,6 @@
 """All cases."""
 
-from tests.hostile.cases import pull_requests
+from tests.hostile.cases import asking, pull_requests
 from tests.hostile.corpus import Case
 
-CASES: list[Case] = [*pull_requests.case]
+CASES: list[Case] = [*asking.case, *pull_requests.case]

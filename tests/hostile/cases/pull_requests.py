@@ -2,11 +2,10 @@
 
 from tests.docker.project import ABOVE, BUGGY, FIXED_LINE, git
 from tests.hostile.corpus import Cases
-from tests.hostile.world import World
+from tests.hostile.world import NO_ENGINE, World
 
 case = Cases("pull request")
 FIXED = BUGGY.replace(*FIXED_LINE)
-NO_ENGINE = {"DOCKER_HOST": "tcp://127.0.0.1:9"}
 BY_TEST = {"gate": {"fail_to_pass": ABOVE, "sandbox": "docker"}}
 
 
