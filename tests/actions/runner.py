@@ -37,6 +37,7 @@ COMMANDS = (
     "debug",
 )
 KEPT = re.compile(r"PATH|LANG|TMPDIR|SSL_CERT_FILE|AGENT_BASE_IMAGE|PIP_.*|DOCKER_.*")
+CHECKOUT = f"actions/checkout@{'0' * 40}"
 PERMISSIONS = ("contents", "issues", "pull-requests")
 
 
@@ -82,6 +83,8 @@ class Workflow:
     """Further variables of the machine."""
     replaced: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Inputs of our actions that a test sets otherwise: action, then input."""
+    tamper: Callable[[Job], None] = lambda job: None
+    """Does harm to the machine of a job, after its checkout."""
     on_token: Callable[[str, Mapping[str, str]], None] = lambda token, permissions: None
     """Hears of each job's token, with its permissions."""
     jobs: dict[str, list[Job]] = field(default_factory=dict)
@@ -110,6 +113,18 @@ class Workflow:
             outputs = {key: value for job in self.jobs[name] for key, value in job.outputs.items()}
             needs[name] = {"result": "failure" if "failure" in results else "success", "outputs": outputs}
         return self.jobs
+
+    def action(self, name: str, given: Mapping[str, str], permissions: Mapping[str, str], **env: str) -> Job:
+        """One of our actions as the only step of a job."""
+        (self.folder / "artifacts").mkdir(parents=True, exist_ok=True)
+        uses = f"OWNER/assay/.github/actions/{name}@{'0' * 40}"
+        steps = [{"uses": CHECKOUT}] if name == "fix" else []
+        steps.append({"id": name, "uses": uses, "with": dict(given), "env": env})
+        job = self._job(
+            name, {"steps": steps, "permissions": dict(permissions)}, self._contexts({}) | {"failed": False}
+        )
+        self.jobs[name] = [job]
+        return job
 
     def _contexts(self, told: Mapping[str, Any]) -> dict[str, Any]:
         github = {"event": self.event, "event_name": self.event_name, "repository": self.repository}
@@ -275,6 +290,7 @@ class Workflow:
         if given.get("persist-credentials", "true") != "false":
             config = ["-C", folder, "config", "http.extraheader", f"AUTHORIZATION: basic {job.token}"]
             subprocess.run(["git", *config], check=True)
+        self.tamper(job)
         return True
 
     def _upload(self, job: Job, given: dict[str, str]) -> bool:

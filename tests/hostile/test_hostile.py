@@ -10,7 +10,7 @@ def marked(case):
     return pytest.param(case, id=str(case), marks=[pytest.mark.docker] if case.docker else [])
 
 
-@pytest.mark.parametrize("case", map(marked, CASES))
+@pytest.mark.parametrize("case", [marked(case) for case in CASES])
 def test_it_ends_as_it_must(case, tmp_path):
     attempted(case, tmp_path)
 

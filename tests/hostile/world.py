@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -36,6 +36,8 @@ class World:
         self.workflow: Workflow | None = None
         self.server, self.fetched_by = "", list[str]()
         """Where git fetches from, and the Authorization headers that it got."""
+        self.tamper: Callable[[Job], None] = lambda job: None
+        """Does harm to the machine that the agent runs on, after the checkout."""
         self.reads = True
         """Whether jobs' tokens can read the repository."""
         self._runs = 0
@@ -126,7 +128,23 @@ class World:
     def run(
         self, name: str, event_name: str, event: Mapping[str, Any], *, only: str = "", **more: Any
     ) -> dict[str, list[Job]]:
-        """Run a workflow of the examples for an event; `only`: up to this job."""
+        """Run a workflow of the examples for an event; `only`: no other than this job."""
+        return self._workflow(event_name, event, **more).run(EXAMPLES / f"{name}.yml", only=only)
+
+    def fix(self, event: Mapping[str, Any] | None = None, event_name: str = "issues", **given: str) -> Job:
+        """The fix action alone, on a machine without an engine, for the label's event."""
+        inputs = {"issue_number": str(NUMBER), "as_of": "2026-03-01T10:00:00Z", "sandbox": "docker", **given}
+        flow = self._workflow(event_name, self.labelled() if event is None else event, more=NO_ENGINE)
+        flow.tamper = self.tamper
+        return flow.action("fix", inputs, {"contents": "read", "issues": "read"}, ANTHROPIC_API_KEY=KEY)
+
+    def publish(self, folder: Path) -> Job:
+        """The publish action alone, on a run's folder."""
+        inputs = {"issue_number": str(NUMBER), "run_folder": str(folder)}
+        writes = dict.fromkeys(("contents", "issues", "pull-requests"), "write")
+        return self._workflow("issues", self.labelled()).action("publish", inputs, writes)
+
+    def _workflow(self, event_name: str, event: Mapping[str, Any], **more: Any) -> Workflow:
         self._runs += 1
         folder = self.folder / f"run-{self._runs}"
         folder.mkdir()
@@ -141,7 +159,7 @@ class World:
             on_token=self._token,
             **{"repository_secrets": {"ANTHROPIC_API_KEY": KEY}, **more},
         )
-        return self.workflow.run(EXAMPLES / f"{name}.yml", only=only)
+        return self.workflow
 
     def _token(self, token: str, permissions: Mapping[str, str]) -> None:
         """GitHub knows the job's token, and what it may write."""

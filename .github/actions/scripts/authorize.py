@@ -97,9 +97,15 @@ def _answered(github: GitHub, asked: Mapping[str, Any]) -> bool:
     head = quote(f"{name.partition('/')[0]}:assay/issue-{number}", safe="")
     if any(True for _ in github.pages(f"/repos/{name}/pulls?state=open&head={head}")):
         return True
-    since = quote(str(asked["as_of"]), safe="")
+    since, marker = quote(str(asked["as_of"]), safe=""), f"<!-- assay comment issue={number} -->"
     comments = github.pages(f"/repos/{name}/issues/{number}/comments?per_page=100&since={since}")
-    return any("<!-- assay" in str(one.get("body")) and _is_bot(one.get("user")) for one in comments)
+    # Anybody may write the marker; only a bot's, or one of the project's own people, ends the wait.
+    ours = ("OWNER", "MEMBER", "COLLABORATOR")
+    return any(
+        str(one.get("body")).startswith(marker)
+        and (_is_bot(one.get("user")) or one.get("author_association") in ours)
+        for one in comments
+    )
 
 
 def _labelled(github: GitHub, number: int, label: str, sender: str | None = None) -> dict[str, Any]:
