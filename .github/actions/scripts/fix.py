@@ -78,7 +78,7 @@ def _base() -> str:
         job.fail("the event does not name the default branch: give the input default_branch", job.USAGE)
     ref = f"refs/remotes/origin/{branch}"
     git = ["git", "-c", "safe.directory=*", "-C", os.environ["GITHUB_WORKSPACE"]]
-    asked = [*git, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"]
+    asked = [*git, "show-ref", "--verify", "--hash", "--", ref]  # the ref of just that name
     found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     if not re.fullmatch(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", found):
         job.fail(

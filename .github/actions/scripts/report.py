@@ -1,14 +1,20 @@
-"""A run's result, or a verdict, as Markdown for a step summary. Every word of others stands in a fence."""
+"""A run's result, or a verdict, as Markdown for a step summary. Every word of others is made neutral, in a fence.
+
+Run by the agent's own Python, whose words for pull requests these are.
+"""
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from job import fenced
+from agent.forge.neutral import block
+from agent.forge.secret_text import secrets_of
 
-MOST_CHECKS, MOST_LINES, MOST_TEXT = 60, 12, 2000
+MOST_CHECKS, MOST_LINES, MOST_TEXT, MOST_REPORT = 60, 12, 2000, 100_000
 STATUSES = (
     ("accepted", "the gate has seen the issue's test red before and green after, and all else green"),
     ("needs_review", "all evidence is green, but a person must look"),
@@ -39,7 +45,8 @@ def verdict_of(verdict: Mapping[str, Any]) -> str:
 def cost_of(result: Mapping[str, Any]) -> str:
     """Dollars, or "" where a price is not known."""
     cost = result.get("cost_usd")
-    return f"{cost:.6f}" if isinstance(cost, int | float) and not isinstance(cost, bool) else ""
+    known = isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < math.inf
+    return f"{cost:.6f}" if known else ""
 
 
 def run_report(result: Mapping[str, Any], title: str) -> str:
@@ -62,7 +69,7 @@ def verdict_report(verdict: Mapping[str, Any], title: str) -> str:
 
 def _page(title: str, status: str, facts: list[tuple[str, str]], lines: list[str]) -> str:
     rows = "".join(f"| {name} | {value} |\n" for name, value in facts if value)
-    told = fenced("\n".join(lines)) if lines else ""
+    told = block("\n".join(lines), secrets_of(os.environ), MOST_REPORT) if lines else ""
     head = f"## {title}: {status.replace('_', ' ')}\n\n{_SAYS.get(status, '')}\n"
     return f"{head}\n| | |\n| --- | --- |\n| verdict | {status} |\n{rows}\n{told}\n"
 
