@@ -227,9 +227,11 @@ class Repository:
             raise PatchError(f"the patch unpacks to {size} bytes; the limit is {MAX_UNPACKED}")
         return made
 
-    def patch_paths(self, patch: bytes) -> list[str]:
-        """The files that a patch is about, as it names them. Raises PatchError for what is no patch, or one that
-        renames or copies, whose sources git does not list."""
+    def patch_lines(self, patch: bytes) -> dict[str, tuple[int, int]]:
+        """The files that a patch names, with the lines that it adds and removes (0 of what is no text).
+
+        Raises PatchError for what is no patch, or one that renames or copies, whose sources git does not list.
+        """
         if not patch.strip():
             raise PatchError("the patch is empty")
         if re.search(rb"(?m)^(rename|copy) (from|to) ", patch):
@@ -238,7 +240,12 @@ class Repository:
         if done.returncode:
             raise PatchError(_without_flags(_reason(done.stderr)))
         records = (record.split(b"\t", 2) for record in done.stdout.split(b"\0") if record)
-        return [_checked(record[2].decode("utf-8", "surrogateescape")) for record in records]
+        return {
+            _checked(name.decode("utf-8", "surrogateescape")): (int(added), int(removed))
+            if added != b"-"
+            else (0, 0)
+            for added, removed, name in records
+        }
 
     def _new_bytes(self, before: str, after: str) -> int:
         """Bytes of the files that one tree has and another has not, or has fewer copies of, whatever their names."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.forge.folder import Accepted, RunFolder
 from agent.forge.neutral import block, code, line
+from agent.gate.proof import Proof
 from agent.types import Verdict
 
 MAX_BODY = 65_536
@@ -88,7 +89,7 @@ def pull_body(run: RunFolder, accepted: Accepted, lines: Mapping[str, tuple[int,
         "### Judge it again",
         _again(run, words),
         "### The run",
-        _facts(run, accepted.attempt, words, digest=accepted.proof.digest),
+        _facts(run, accepted.attempt, words, accepted.proof),
     ]
     return _bounded("\n\n".join(parts))
 
@@ -119,7 +120,7 @@ def failure_comment(run: RunFolder, words: Words) -> str:
             parts += [f"### The best evidence: {where}", block(best["evidence"], secrets, 4000)]
         parts += ["### What a person should look at", block(told["look_next"], secrets, 2000, prose=True)]
     attempt = run.attempts[-1] if run.attempts else None
-    parts += ["### The run", _facts(run, attempt, words, digest=None)]
+    parts += ["### The run", _facts(run, attempt, words)]
     return _bounded("\n\n".join(parts))
 
 
@@ -163,7 +164,9 @@ def _again(run: RunFolder, words: Words) -> str:
     )
 
 
-def _facts(run: RunFolder, attempt: Mapping[str, Any] | None, words: Words, digest: str | None) -> str:
+def _facts(
+    run: RunFolder, attempt: Mapping[str, Any] | None, words: Words, proof: Proof | None = None
+) -> str:
     cost, secrets = run.result["cost_usd"], words.secrets
     rows = [("run", code(run.run_id, secrets)), ("base commit", code(str(run.result["base"]), secrets))]
     if attempt is not None:
@@ -175,8 +178,8 @@ def _facts(run: RunFolder, attempt: Mapping[str, Any] | None, words: Words, dige
         ("attempts", str(len(run.attempts))),
         ("cost", "unknown" if cost is None else f"{cost:.4f} USD"),
     ]
-    if digest is not None:
-        rows.append(("image digest", code(digest, secrets)))
+    if proof is not None:
+        rows += [("image", code(proof.image, secrets)), ("environment's digest", code(proof.digest, secrets))]
     if words.link:
         rows.append(("workflow", words.link))
     return _table(("", ""), rows, len(rows))

@@ -11,6 +11,7 @@ that makes something new is not, once it may have taken effect: `once` looks fir
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -21,6 +22,8 @@ from agent.errors import EnvironmentFault
 from agent.text import printable
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx2
     from tenacity import RetryCallState
 
@@ -87,7 +90,7 @@ class Client:
         }
         if api.token is not None:
             headers["authorization"] = f"Bearer {api.token}"
-        self._http = httpx2.Client(headers=headers, timeout=httpx2.Timeout(SECONDS))
+        self._http = httpx2.Client(headers=headers, timeout=httpx2.Timeout(SECONDS), verify=_certificates())
 
     def __enter__(self) -> Self:
         return self
@@ -317,6 +320,14 @@ class Client:
         if not isinstance(items, list):
             raise ForgeError(f"{self.api.url} answered with no list: is that GitHub's API (GITHUB_API_URL)?")
         return items
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Read once: it takes longer than many a request."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 def _limit(response: httpx2.Response, said: str) -> tuple[str, float] | None:

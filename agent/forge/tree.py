@@ -54,21 +54,22 @@ def changed(client: Client, slug: str, base: str, patch: bytes, secrets: Sequenc
         raise Refused(f"the base commit {base} is not in {slug}: {missing}") from missing
     with _repository(base) as repository:
         try:
-            paths = repository.patch_paths(patch)
+            lines = repository.patch_lines(patch)
         except AgentError as error:  # no patch, or one with a path that no checkout may hold
             raise Refused(f"{error}") from error
-        for path in paths:
+        for path in lines:
             if reason := _forbidden(path):
                 raise Refused(f"the patch touches {printable(path)[:200]}: {reason}")
-        if len(paths) > MAX_FILES:
-            raise Refused(f"the patch touches {len(paths)} files; the limit is {MAX_FILES}")
+        if len(lines) > MAX_FILES:
+            raise Refused(f"the patch touches {len(lines)} files; the limit is {MAX_FILES}")
         fetched = _Base(client, slug, base_tree, repository)
-        before = repository.with_files(repository.empty_tree(), fetched.files([*paths, *SETTINGS]))
+        before = repository.with_files(repository.empty_tree(), fetched.files([*lines, *SETTINGS]))
         try:
             after = repository.apply(before, patch)
         except PatchError as error:
             raise Refused(f"the patch does not apply to {base}: {error}") from error
-        return _change(repository, base, base_tree, before, after, secrets)
+        new = _new_files(repository, before, after, secrets)
+        return Change(base, base_tree, new, lines, repository_settings(repository, before))
 
 
 def commit_tree(client: Client, slug: str, change: Change) -> str:
@@ -145,27 +146,24 @@ class _Base:
         return base64.b64decode(blob["content"])
 
 
-def _change(
-    repository: Repository, base: str, base_tree: str, before: str, after: str, secrets: Sequence[str]
-) -> Change:
+def _new_files(
+    repository: Repository, before: str, after: str, secrets: Sequence[str]
+) -> dict[str, tuple[str, bytes] | None]:
+    """Mode and bytes of what differs between two trees. Raises Refused for links, and for secrets in new lines."""
     old, made = repository.files(before), repository.files(after)
     new: dict[str, tuple[str, bytes] | None] = {}
-    lines: dict[str, tuple[int, int]] = {}
     for path in sorted({*old, *made}):
         if old.get(path) == made.get(path):
             continue
         if {entry[0] for entry in (old.get(path), made.get(path)) if entry} - {REGULAR, EXECUTABLE}:
             raise Refused(f"the patch changes {printable(path)[:200]}, a symbolic link or a submodule")
-        had = repository.blob(old[path][1]) if path in old else b""
+        kept = set(repository.blob(old[path][1]).splitlines()) if path in old else set()
         has = repository.blob(made[path][1]) if path in made else b""
-        kept = set(had.splitlines())
         added = [line for line in has.splitlines() if line not in kept]
         if kind := found_in(b"\n".join(added).decode("utf-8", "replace"), secrets):
             raise Refused(f"a new line of {printable(path)[:200]} looks like a secret ({kind})")
         new[path] = (made[path][0], has) if path in made else None
-        gone = set(has.splitlines())
-        lines[path] = (len(added), sum(line not in gone for line in had.splitlines()))
-    return Change(base, base_tree, new, lines, repository_settings(repository, before))
+    return new
 
 
 def _forbidden(path: str) -> str | None:
