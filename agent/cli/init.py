@@ -14,7 +14,7 @@ from agent.errors import UsageError
 from agent.text import printable
 
 if TYPE_CHECKING:
-    from agent.config import Settings, repository_settings
+    from agent.config import Settings
     from agent.git import Repository
 
 TEMPLATE = Path(__file__).parent / "workflow.yml"

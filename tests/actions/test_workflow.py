@@ -1,9 +1,12 @@
 """The whole way through the workflow of the examples, as a runner takes it: a label in, a draft pull request out."""
 
+import base64
+from datetime import timedelta
+
 import pytest
 
 from tests.docker.project import ABOVE, git
-from tests.hostile.world import KEY, NO_ENGINE, NUMBER, World
+from tests.hostile.world import KEY, LABELLED, NO_ENGINE, NUMBER, World
 
 NOSY = """
 
@@ -68,6 +71,11 @@ def test_a_labelled_issue_becomes_a_draft_pull_request_with_proof(world):
         assert secret.encode() not in everything
     world.check()
 
+    # Publishing again, from the artifact alone, makes nothing a second time.
+    again = world.publish(published.folder / "workspace/run")
+    assert again.result == "success", again.log
+    assert list(world.state.pulls.values()) == [pull] and not world.state.comments
+
 
 def test_a_run_that_ends_without_a_patch_is_told_once_on_the_issue(world):
     world.project()
@@ -85,3 +93,57 @@ def test_a_run_that_ends_without_a_patch_is_told_once_on_the_issue(world):
     assert comment.issue == NUMBER
     assert published.steps["__1"]["outputs"]["comment_url"].endswith(f"issuecomment-{comment.number}")
     world.check()
+
+
+def test_one_job_may_publish_where_its_token_writes(world):
+    world.project()
+    world.issue()
+    job = world.fix(pull_request="true", writes=True)
+    assert job.result == "failure"
+    (comment,) = world.state.comments.values()
+    assert "`environment`" in comment.body
+
+
+def test_a_request_for_a_run_that_nobody_may_make_ends_in_the_first_job(world):
+    world.project()
+    world.issue()
+    world.label(by="stranger")
+    jobs = world.run("assay", "issues", world.labelled(by="stranger"))
+    assert [job.result for job in jobs["authorize"]] == ["failure"]
+    assert (jobs["fix"], jobs["publish"]) == ([], [])
+    assert not world.github.wrote()
+
+
+def test_another_label_starts_nothing_and_fails_nothing(world):
+    world.project()
+    world.issue()
+    jobs = world.run("assay", "issues", world.labelled(label="bug"))
+    assert [job.result for job in jobs["authorize"]] == ["success"]
+    assert (jobs["fix"], jobs["publish"]) == ([], [])
+
+
+def test_a_schedule_asks_once_for_each_label(world):
+    world.project()
+    world.issue()
+    _, first = world.asked({}, "schedule")
+    assert [one["number"] for one in first] == [NUMBER]
+    # Anybody may write what our comments begin with.
+    world.state.comment(
+        NUMBER, "stranger", f"<!-- assay comment issue={NUMBER} -->", LABELLED + timedelta(hours=1)
+    )
+    assert world.asked({}, "schedule")[1] == first
+    world.state.comment(
+        NUMBER, "github-actions[bot]", f"<!-- assay comment issue={NUMBER} -->", LABELLED + timedelta(hours=1)
+    )
+    assert world.asked({}, "schedule")[1] == []
+    world.label(at=LABELLED + timedelta(hours=2))
+    assert [one["as_of"] for one in world.asked({}, "schedule")[1]] == ["2026-03-01T12:00:00Z"]
+
+
+def test_a_private_repository_is_fetched_for_the_gate_with_the_job_s_token(world):
+    world.project()
+    head = world.pull_request({"calc.py": "x = 1\n"})
+    job = world.gate(world.pull_request_event(head), more=NO_ENGINE, replaced={"gate": {"sandbox": "docker"}})
+    assert job.result == "failure"
+    wanted = base64.b64encode(f"x-access-token:{job.token}".encode()).decode()
+    assert world.fetched_by and set(world.fetched_by) == {f"basic {wanted}"}

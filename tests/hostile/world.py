@@ -131,12 +131,20 @@ class World:
         """Run a workflow of the examples for an event; `only`: no other than this job."""
         return self._workflow(event_name, event, **more).run(EXAMPLES / f"{name}.yml", only=only)
 
-    def fix(self, event: Mapping[str, Any] | None = None, event_name: str = "issues", **given: str) -> Job:
+    def fix(
+        self,
+        event: Mapping[str, Any] | None = None,
+        event_name: str = "issues",
+        *,
+        writes: bool = False,
+        **given: str,
+    ) -> Job:
         """The fix action alone, on a machine without an engine, for the label's event."""
         inputs = {"issue_number": str(NUMBER), "as_of": "2026-03-01T10:00:00Z", "sandbox": "docker", **given}
         flow = self._workflow(event_name, self.labelled() if event is None else event, more=NO_ENGINE)
         flow.tamper = self.tamper
-        return flow.action("fix", inputs, {"contents": "read", "issues": "read"}, ANTHROPIC_API_KEY=KEY)
+        may = dict.fromkeys(("contents", "issues", "pull-requests"), "write" if writes else "read")
+        return flow.action("fix", inputs, may, ANTHROPIC_API_KEY=KEY)
 
     def publish(self, folder: Path) -> Job:
         """The publish action alone, on a run's folder."""
