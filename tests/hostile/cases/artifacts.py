@@ -12,7 +12,7 @@ from tests.actions.runner import Job
 from tests.docker.project import BUGGY, FIXED_LINE, git
 from tests.hostile.corpus import Cases
 from tests.hostile.world import NUMBER, World
-from tests.loopback.run_folder import accepted_run, patch_of, run_folder
+from tests.loopback.run_folder import patch_of, run_folder
 
 case = Cases("artifact")
 FIXED = BUGGY.replace(*FIXED_LINE)
@@ -26,7 +26,7 @@ def run(world: World, changes: dict[str, str | None] | None = None, **more: Any)
         world.project()
         world.issue()
     base, patch = patch_of(world.work, changes or {"calc.py": FIXED})
-    return accepted_run(world.folder / "given", base, patch, issue=str(NUMBER), **more)
+    return run_folder(world.folder / "given", base, patch, issue=str(NUMBER), **more)
 
 
 def edited(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:

@@ -7,7 +7,7 @@ import re
 from tests.docker.project import BUGGY, FIXED_LINE
 from tests.hostile.corpus import Cases
 from tests.hostile.world import KEY, NUMBER, World
-from tests.loopback.run_folder import accepted_run, patch_of, run_folder
+from tests.loopback.run_folder import patch_of, run_folder
 
 case = Cases("published text")
 FIXED = BUGGY.replace(*FIXED_LINE)
@@ -23,7 +23,7 @@ def published(
     folder = world.folder / "given"
     said = {"cause": text, "evidence": text, "issue": str(NUMBER), "text": f"# {text}", "test": test}
     if accepted:
-        accepted_run(folder, base, patch, **said)
+        run_folder(folder, base, patch, **said)
     else:
         run_folder(folder, base, patch, status="rejected", error=text, **said)
     job = world.publish(folder)
