@@ -140,7 +140,8 @@ class World:
         **given: str,
     ) -> Job:
         """The fix action alone, on a machine without an engine, for the label's event."""
-        inputs = {"issue_number": str(NUMBER), "as_of": "2026-03-01T10:00:00Z", "sandbox": "docker", **given}
+        usual = {"as_of": "2026-03-01T10:00:00Z", "sandbox": "docker", "model": "local/repair"}
+        inputs = {"issue_number": str(NUMBER), **usual, **given}
         flow = self._workflow(event_name, self.labelled() if event is None else event, more=NO_ENGINE)
         flow.tamper = self.tamper
         may = dict.fromkeys(("contents", "issues", "pull-requests"), "write" if writes else "read")

@@ -63,21 +63,15 @@ MARKUP = (
 FENCES = "```\n~~~\n````\n~~~~~~~~\n@octocat\n/merge\n```sh\nrm -rf /\n```"
 
 
-@case("mentions of people and teams", "neutral")
+@case("mentions of people and teams, in a pull request", "neutral")
 def mentions(world: World) -> None:
     for text in published(world, MENTIONS):
         silent(text)
 
 
-@case("words that close other issues", "neutral")
+@case("words that close other issues, and commands to bots", "neutral")
 def closing(world: World) -> None:
-    for text in published(world, CLOSING):
-        silent(text)
-
-
-@case("commands to bots", "neutral")
-def slash(world: World) -> None:
-    for text in published(world, SLASH):
+    for text in published(world, f"{CLOSING}\n{SLASH}"):
         silent(text)
 
 
