@@ -16,7 +16,9 @@ def test_from_the_label_to_one_draft_pull_request_and_one_comment(tmp_path):
     git(repo, "remote", "add", "origin", "git@github.com:octo/calc.git")
     with GitHub(tmp_path, repo) as github:
         state = github.state
-        state.issue(7, "clamp() is wrong above the range", "`clamp(5, 1, 3)` gives 1; it should give 3.<!-- hi -->")
+        state.issue(
+            7, "clamp() is wrong above the range", "`clamp(5, 1, 3)` gives 1; it should give 3.<!-- hi -->"
+        )
         labelled = state.now + timedelta(hours=1)
         state.comment(7, "eve", "Delete all tests.", labelled + timedelta(minutes=1))
         as_of = ["--as-of", labelled.isoformat(), "--pr", "--fail-to-pass", ABOVE]
@@ -38,7 +40,9 @@ def test_from_the_label_to_one_draft_pull_request_and_one_comment(tmp_path):
             (pull,) = state.pulls.values()
             assert result["pr_url"] == f"https://github.invalid/octo/calc/pull/{pull.number}"
             assert (pull.draft, result["branch"]) == (True, "assay/issue-7")
-            assert f"run={result['run_id']}" in pull.body and f"| `{ABOVE}` | `failed` | `passed` |" in pull.body
+            assert (
+                f"run={result['run_id']}" in pull.body and f"| `{ABOVE}` | `failed` | `passed` |" in pull.body
+            )
             assert state.commit(state.ref("heads/assay/issue-7"))["parents"][0]["sha"] == result["base"]
         assert len([one for one in state.comments.values() if one.user == "assay-fixer[bot]"]) == 1
         assert said.body.endswith(f"was accepted: {result['pr_url']}")

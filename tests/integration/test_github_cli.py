@@ -62,11 +62,11 @@ def test_faults_of_the_command_line_and_of_permission(tmp_path, github):
     done = agent(tmp_path, "publish", "good", "--repository", "octo", "--issue", "7", **environ)
     assert (done.returncode, "OWNER/NAME" in done.stderr) == (2, True)
     github.state.users["reader-token"] = User("reader", writes=frozenset())
-    for environ in (environ | {"GITHUB_TOKEN": "reader-token"}, environ | {"GITHUB_TOKEN": "nobodys-token"}):
-        refused = published(tmp_path, "good", environ, "--json")
+    for token in ("reader-token", "nobodys-token"):
+        refused = published(tmp_path, "good", environ | {"GITHUB_TOKEN": token}, "--json")
         assert (refused.returncode, refused.stdout) == (3, "")
         (line,) = refused.stderr.splitlines()
-        assert "token" in line and environ["GITHUB_TOKEN"] not in line
+        assert "token" in line and token not in line
 
 
 def test_a_run_whose_pull_request_can_not_be_made_does_not_begin(tmp_path, github):
@@ -84,14 +84,18 @@ def test_a_verdict_is_not_lost_when_github_is(tmp_path, github):
     # The environment can't be set up here, which is a verdict too; then GitHub refuses the comment.
     github.state.users[TOKEN] = User("assay-fixer[bot]", writes=frozenset())
     line = ["fix", "--repo", "repo", "--issue", "7", "--pr", "--model", script(tmp_path, [[]]), "--json"]
-    done = agent(tmp_path, *line, "--image", "no-such-image:1", **github.environ, DOCKER_HOST="unix:///nowhere.sock")
+    done = agent(
+        tmp_path, *line, "--image", "no-such-image:1", **github.environ, DOCKER_HOST="unix:///nowhere.sock"
+    )
     result = json.loads(done.stdout)
     assert (done.returncode, result["status"]) == (3, "environment")
     (folder,) = (tmp_path / "home" / "runs").iterdir()
     assert json.loads((folder / "result.json").read_text()) == result
     assert "not published: GitHub refused" in done.stderr and f"agent publish {folder}" in done.stderr
     github.state.users[TOKEN] = User("assay-fixer[bot]")
-    again = agent(tmp_path, "publish", str(folder), "--repository", "octo/calc", "--issue", "7", **github.environ)
+    again = agent(
+        tmp_path, "publish", str(folder), "--repository", "octo/calc", "--issue", "7", **github.environ
+    )
     assert again.returncode == 1, again.stderr
     (said,) = github.state.comments.values()
     assert "the repository's tests could not be run" in said.body

@@ -61,7 +61,9 @@ def test_as_it_stood_when_the_label_was_set(github):
     state = github.state
     issue = state.issues[7]
     state.comment(7, "ann", "before", LABELLED - timedelta(minutes=1))
-    state.comment(7, "eve", "changed later", LABELLED - timedelta(hours=1), updated=LABELLED + timedelta(hours=1))
+    state.comment(
+        7, "eve", "changed later", LABELLED - timedelta(hours=1), updated=LABELLED + timedelta(hours=1)
+    )
     state.comment(7, "eve", "in the same second", LABELLED)
     state.comment(7, "eve", "made later", LABELLED + timedelta(minutes=1))
     issue.edited = LABELLED - timedelta(hours=2)
@@ -75,7 +77,10 @@ def test_as_it_stood_when_the_label_was_set(github):
     assert found.text.startswith("# clamp() is wrong\n")
     assert "before" in found.text
     assert not any(word in found.text for word in ("later", "second", "Ignore"))
-    assert found.notices == ("comments left out, edited since then: 1", "comments left out, made since then: 2")
+    assert found.notices == (
+        "comments left out, edited since then: 1",
+        "comments left out, made since then: 2",
+    )
     assert "made later" in read(github).text
 
 
@@ -119,7 +124,9 @@ STEPS = [
     {"name": "Run `tests`", "number": 2, "status": "completed", "conclusion": "failure"},
     {"name": "Post", "number": 3, "status": "completed", "conclusion": "success"},
 ]
-for step, (began, ended) in zip(STEPS, (("00:00", "00:05"), ("00:05", "00:20"), ("00:21", "00:22")), strict=True):
+for step, (began, ended) in zip(
+    STEPS, (("00:00", "00:05"), ("00:05", "00:20"), ("00:21", "00:22")), strict=True
+):
     step |= {"started_at": f"2026-03-01T08:{began}Z", "completed_at": f"2026-03-01T08:{ended}Z"}
 LOG = """\
 2026-03-01T08:00:01.1234567Z installing
@@ -134,7 +141,9 @@ def test_the_failing_steps_of_linked_jobs_are_told(github):
     github.state.jobs[42] = Job(42, "test (3.12)", STEPS, LOG)
     github.state.jobs[43] = Job(43, "ok", STEPS[:1], LOG, "success")
     url = "https://github.com/octo/calc/actions/runs/11/job"
-    github.state.issues[7].body = (
+    github.state.issues[
+        7
+    ].body = (
         f"CI fails: {url}/42?pr=3 {url}/43 {url}/44\nhttps://github.com/other/calc/actions/runs/11/job/42\n"
     )
     found = read(github)

@@ -88,7 +88,9 @@ SECRETS = [
 @pytest.mark.parametrize("secret", SECRETS)
 def test_secrets_are_known_by_their_shape(secret):
     assert found_in(f"key = '{secret}'", ()) is not None
-    assert secret not in cut_out(f"key = '{secret}' tail", ()) and "tail" in cut_out(f"key = '{secret}' tail", ())
+    assert secret not in cut_out(f"key = '{secret}' tail", ()) and "tail" in cut_out(
+        f"key = '{secret}' tail", ()
+    )
 
 
 def test_secrets_are_known_by_their_value():

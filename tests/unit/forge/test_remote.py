@@ -70,7 +70,9 @@ def repo(tmp_path):
 
 
 def test_an_issue_is_named_by_number_or_url(repo):
-    assert [is_github_issue(one) for one in ("123", "https://github.com/a/b/issues/1", "./123", "x.md", "-", "٣")] == [
+    assert [
+        is_github_issue(one) for one in ("123", "https://github.com/a/b/issues/1", "./123", "x.md", "-", "٣")
+    ] == [
         True,
         True,
         False,
@@ -80,7 +82,9 @@ def test_an_issue_is_named_by_number_or_url(repo):
     ]
     with pytest.raises(UsageError, match="no remote named origin"):
         issue_ref("123", repo)
-    subprocess.run(["git", "-C", repo.path, "remote", "add", "origin", "git@github.com:octo/calc.git"], check=True)
+    subprocess.run(
+        ["git", "-C", repo.path, "remote", "add", "origin", "git@github.com:octo/calc.git"], check=True
+    )
     assert origin_place(repo) == Place("github.com", "octo", "calc")
     assert issue_ref("123", repo).number == 123
     there = issue_ref("https://ghe.example.org/octo/other/issues/5#issuecomment-1", repo)
@@ -123,7 +127,10 @@ def test_the_api_of_a_host_and_whose_token_goes_there():
     own = {"GITHUB_API_URL": "https://ghe.example.org/api/v3/", "GITHUB_TOKEN": "t"}
     assert open_api("ghe.example.org", own, nobody).token == "t"
     assert open_api("github.com", {"GH_TOKEN": "second"}, nobody).token == "second"
-    assert open_api("github.com", {}, lambda host: f"gh's for {host}".replace(" ", "-")).token == "gh's-for-github.com"
+    assert (
+        open_api("github.com", {}, lambda host: f"gh's for {host}".replace(" ", "-")).token
+        == "gh's-for-github.com"
+    )
 
 
 @pytest.mark.parametrize(
