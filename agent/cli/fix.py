@@ -7,12 +7,12 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.cli.github import GitHub, issue_text, open_github, publication
 from agent.cli.inputs import (
     add_image_flags,
     add_sandbox_flags,
@@ -21,7 +21,6 @@ from agent.cli.inputs import (
     dollars,
     new_run,
     open_budget,
-    read_issue,
     read_test_patch,
     test_ids,
     with_image,
@@ -29,15 +28,12 @@ from agent.cli.inputs import (
     with_test_command,
 )
 from agent.cli.streams import OutputLost, lost_code, print_result, tell
-from agent.errors import AgentError, Refused, UsageError
+from agent.errors import AgentError
 from agent.text import printable
 from agent.types import Task
 
 if TYPE_CHECKING:
     from agent.config import Settings
-    from agent.forge.client import Client
-    from agent.forge.publish import Publication
-    from agent.forge.remote import Place
     from agent.git import Repository
     from agent.run import Run
 
@@ -145,11 +141,14 @@ def main(args: argparse.Namespace) -> int:
     from agent.run import Publish, Run
 
     stream = _Stream()
-    with Repository(args.repo) as repository, _github(args, repository) as github:
+    with (
+        Repository(args.repo) as repository,
+        open_github(args.issue, args.as_of, args.pr, repository) as github,
+    ):
         task, notices = _task(args, repository, github)
         settings, tests = with_test_command(_settings(args, repository, task.base), repository, task.base)
         output = check_output(args.output) if args.output is not None else None
-        publish = Publish(output, args.branch, _publication(github, task.base) if args.pr else None)
+        publish = Publish(output, args.branch, publication(github, task.base) if github and args.pr else None)
         if args.branch is not None:
             repository.check_branch(args.branch)
         run_id, folder = new_run()
@@ -179,66 +178,14 @@ def main(args: argparse.Namespace) -> int:
     return print_result(_report(result, folder), code)
 
 
-@dataclass(frozen=True)
-class _GitHub:
-    """Where the run's issue is, or where its pull request goes."""
-
-    place: Place
-    issue: int | None
-    client: Client
-
-
-@contextmanager
-def _github(args: argparse.Namespace, repository: Repository) -> Iterator[_GitHub | None]:
-    """GitHub, where the issue is there or the patch is to go there; None for a run that has nothing to do with it."""
-    from agent.cli.github import open_client
-    from agent.forge.remote import is_github_issue, issue_ref, origin_place
-
-    there = is_github_issue(args.issue)
-    if args.as_of is not None and not there:
-        raise UsageError("--as-of: only an issue on GitHub has a past; name one by its number or URL")
-    if not there and not args.pr:
-        yield None
-        return
-    ref = issue_ref(args.issue, repository) if there else None
-    place = ref.place if ref else origin_place(repository)
-    with open_client(place.host, writes=args.pr) as client:
-        yield _GitHub(place, ref.number if ref else None, client)
-
-
-def _publication(github: _GitHub | None, base: str) -> Publication:
-    """Where the run is published; the base is known to be one that a pull request can be made on."""
-    from agent.cli.github import words
-    from agent.forge.publish import Publication, check_base
-
-    assert github is not None
-    try:
-        check_base(github.client, github.place.slug, base)
-    except Refused as refused:
-        raise UsageError(f"--pr: {refused}") from refused
-    return Publication(github.client, github.place, words(github.client, github.issue))
-
-
-def _issue(args: argparse.Namespace, github: _GitHub | None) -> tuple[str, Sequence[str]]:
-    """The issue's text, and what a person should know of how it came about."""
-    from agent.forge.issue import parse_time, read_issue_of, without_hidden
-    from agent.forge.remote import IssueRef
-
-    if github is None or github.issue is None:
-        return without_hidden(read_issue(args.issue))
-    as_of = parse_time(args.as_of) if args.as_of is not None else None
-    found = read_issue_of(github.client, IssueRef(github.place, github.issue), as_of)
-    return found.text, found.notices
-
-
 def _task(
-    args: argparse.Namespace, repository: Repository, github: _GitHub | None
+    args: argparse.Namespace, repository: Repository, github: GitHub | None
 ) -> tuple[Task, Sequence[str]]:
     base = repository.resolve(args.base)
     test_patch = None
     if args.test_patch is not None:
         test_patch = read_test_patch(args.test_patch, repository, base)
-    issue, notices = _issue(args, github)
+    issue, notices = issue_text(args.issue, args.as_of, github)
     task = Task(
         issue=issue,
         issue_source=args.issue,

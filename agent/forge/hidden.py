@@ -107,6 +107,7 @@ def _without_comments(text: str, hidden: Counter[str]) -> str:
         if one["title"] and one["href"] in ("#", "", "/"):
             first, last = one["map"]
             cuts.append((first, last, "link definition", ["\n".join(lines[first:last])]))
+    # From the end, so that the numbers of lines before stay right.
     for first, last, kind, found in sorted(cuts, key=lambda cut: cut[0], reverse=True):
         part = "\n".join(lines[first:last])
         for words in found:
@@ -116,7 +117,5 @@ def _without_comments(text: str, hidden: Counter[str]) -> str:
             if not times:
                 part = _COMMENT.sub("", part)
             hidden[kind] += 1
-        # as many lines as before: other cuts go by their numbers
-        kept = part.split("\n")
-        lines[first:last] = [*kept, *[""] * (last - first - len(kept))]
+        lines[first:last] = part.split("\n")
     return "\n".join(lines)

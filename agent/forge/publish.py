@@ -109,7 +109,7 @@ def branch_name(run_id: str, issue: int | None) -> str:
 
 
 def _same_issue(run: RunFolder, words: Words) -> None:
-    named = re.fullmatch(r"(?:https?://\S+/issues/)?([0-9]{1,18})", run.result["issue"])
+    named = re.fullmatch(r"(?:https?://\S+/issues/)?([0-9]{1,18})(?:[/?#]\S*)?", run.result["issue"])
     if named and words.issue is not None and int(named[1]) != words.issue:
         raise Refused(f"the run was for issue {int(named[1])}, not for issue {words.issue}")
 

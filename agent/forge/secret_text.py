@@ -12,7 +12,7 @@ SHAPES: Mapping[str, str] = {
     "GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{60,255}|v1\.[0-9a-f]{40})\b",
     "GitLab token": r"\bglpat-[A-Za-z0-9_-]{20,}",
     "AWS access key": r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b",
-    "Google API key": r"\bAIza[A-Za-z0-9_-]{35}\b",
+    "Google API key": r"\bAIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])",
     "Google OAuth token": r"\bya29\.[A-Za-z0-9_-]{30,}",
     "Anthropic key": r"\bsk-ant-[A-Za-z0-9_-]{20,}",
     "OpenAI key": r"\bsk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{32,}",

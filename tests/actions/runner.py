@@ -273,7 +273,7 @@ class Workflow:
         branch, folder = given.get("ref") or "main", str(job.folder / "workspace")
         remote = f"{self.remote.as_uri()}/{self.repository}"
         for line in (
-            ["init", "-q", folder],
+            ["init", "-q", "--template=", folder],
             ["-C", folder, "remote", "add", "origin", remote],
             [
                 "-C",

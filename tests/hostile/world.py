@@ -56,7 +56,7 @@ class World:
     def project(self, files: Mapping[str, str] | None = None, *, red: bool = True) -> None:
         """The repository on its default branch `main`, on a GitHub where `maintainer` may write."""
         self.work.mkdir()
-        git(self.work, "init", "-q", "-b", "main")
+        git(self.work, "init", "-q", "--template=", "-b", "main")
         usual = {"calc.py": BUGGY, "conftest.py": "", "tests/test_calc.py": TESTS + (RED if red else "")}
         self.commit({**usual, **(files or {})}, "base")
         (self.folder / "github").mkdir()

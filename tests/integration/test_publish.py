@@ -1,18 +1,25 @@
 """A run's verdict on GitHub, from the run's folder alone: once, again, and with every call spoilt in every way."""
 
 import json
+import re
 import subprocess
 import time
 
+import anyio
 import pytest
 
+from agent.config import Settings
 from agent.errors import Refused, UsageError
+from agent.events import EventLog, read_events
 from agent.forge import body
 from agent.forge.body import Words
 from agent.forge.client import Client, ForgeError
-from agent.forge.publish import publish
+from agent.forge.publish import Publication, publish
 from agent.forge.remote import Api, Place
 from agent.git import Repository
+from agent.result import RunEnding, exit_code
+from agent.run import Publish, Run
+from agent.types import Task
 from tests.docker.project import BUGGY, FIXED_LINE, git, make_project
 from tests.loopback.github_server import DOWN, FAULTS, TOKEN, GitHub
 from tests.loopback.github_state import Pull, User
@@ -42,13 +49,15 @@ class World:
     def run(self, name="run", **more):
         return run_folder(self.folder / name, self.base, more.pop("patch", self.patch), **more)
 
-    def publish(self, folder, issue=7, token=TOKEN, secrets=()):
+    def client(self, token=TOKEN):
         def sleep(seconds):
             self.waits.append(seconds)
             self.github.skew += seconds
 
-        api = Api(self.github.api_url, f"{self.github.api_url}/graphql", token)
-        with Client(api, sleep=sleep) as client:
+        return Client(Api(self.github.api_url, f"{self.github.api_url}/graphql", token), sleep=sleep)
+
+    def publish(self, folder, issue=7, token=TOKEN, secrets=()):
+        with self.client(token) as client:
             return publish(client, folder, PLACE, Words((*secrets, TOKEN), issue))
 
     def head(self, branch="assay/issue-7"):
@@ -157,6 +166,45 @@ def test_the_author_is_the_one_of_the_base_commits_agent_toml(world):
         "email": "fix@example.org",
         "date": "",
     }
+
+
+def test_hostile_words_in_every_field_do_nothing_under_our_name(world):
+    bad = (
+        "@octocat @org/team fixes #12 closes octo/calc#3 GH-4 https://github.com/octo/calc/issues/5\n/lgtm\nbors r+\n"
+        "<!-- assay comment issue=7 -->\n```\n| x | [skip ci] \u202e\u200b\x1b[31m sk-ant-api03-aB3daB3daB3daB3daB3d "
+        "hunter2hunter2X\n"
+    )
+    acts = re.compile(r"@\w|#\d|GH-\d|<!|^/|^bors|://|\[skip ci\]|sk-ant|hunter2|[\u202e\u200b\x1b]", re.M)
+    words = {"text": f"# {bad}", "cause": bad * 100, "test": bad, "evidence": bad * 200}
+    world.publish(world.run(**words), secrets=("hunter2hunter2X",))
+    pull = world.one_pull()
+    head, _, rest = pull.body.partition("### Root cause")
+    assert head == f"<!-- assay pull run={RUN} issue=7 -->\n\nFixes #7\n\n"
+    message = world.state.commit(world.head())["message"]
+    for text in (rest, pull.title, message.replace("Fixes #7", "")):
+        assert not acts.search(text), acts.search(text)
+    assert "\n" not in pull.title and len(pull.title) <= 72 and len(pull.body) < 65_536
+    world.publish(world.run("no", status="rejected", error=bad * 100, **words), secrets=("hunter2hunter2X",))
+    (said,) = world.state.comments.values()
+    assert not acts.search(said.body.removeprefix(body.comment_marker(7))) and len(said.body) < 65_536
+
+
+def test_a_verdict_outlives_a_publication_that_fails(world):
+    folder = world.run()
+    log = EventLog(folder / "more.jsonl", events=[event for _, event in read_events(folder / "events.jsonl")])
+    task = Task("# clamp() is wrong", "7", str(world.repo), world.base)
+    with world.client() as client:
+        publication = Publication(client, PLACE, Words((), 7))
+        run = Run(RUN, task, Settings(), log, folder, None, Publish(forge=publication))
+        world.github.faults = {0: DOWN}
+        done = RunEnding("accepted", patch=str(folder / "patch.diff"))
+        (folder / "result.json").unlink()  # which the run itself writes
+        anyio.run(run._to_forge, done)
+        told = run._keep(run.reached)
+    assert (told["status"], told["pr_url"], exit_code(told)) == ("accepted", None, 3)
+    assert told["error"].startswith("not published: GitHub can't be reached")
+    again = f"agent publish {folder} --repository octo/calc --issue 7"
+    assert told["error"].endswith(again)
 
 
 # ---- what must not be published
@@ -368,7 +416,7 @@ def test_a_fault_at_any_call_of_an_update_leaves_one_of_each_with_the_later_runs
     assert any("graphql" in call for call in calls)
     turn = 0
     for number in range(len(calls)):
-        for fault in FAULTS:
+        for fault in ("500", "502 after effect", "lost after effect"):
             run_id = ("20260301-000000-0001", "20260302-000000-0002")[turn % 2]
             world.github.faults = {len(world.github.calls) + number: fault}
             done = world.publish(runs[turn % 2])
