@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tests.loopback.github_rules import example
-from tests.loopback.github_state import Pull, Refuse, User
+from tests.loopback.github_state import Pull, Refuse, User, stamp
 
 if TYPE_CHECKING:
     from tests.loopback.github_server import GitHub
