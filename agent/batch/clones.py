@@ -14,13 +14,11 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from agent.batch.tasks import PROTOCOLS, url_fault
 from agent.errors import EnvironmentFault, UsageError
 from agent.text import printable
 
-PROTOCOLS = "https:http:ssh:git:file"
-"""What git may speak; `ext::` would run any command."""
 FETCH_SECONDS = 1800.0
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -31,7 +29,8 @@ def cloned(url: str, base: str, cache: Path, *, since: float = 0.0) -> Path:
 
     Raises UsageError for a URL that can't be used, EnvironmentFault when it can't be fetched.
     """
-    check_url(url)
+    if fault := url_fault(url):
+        raise UsageError(fault)
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / f"{_name(url)}.git"
     with _locked(folder.with_suffix(".lock")):
@@ -46,19 +45,6 @@ def cloned(url: str, base: str, cache: Path, *, since: float = 0.0) -> Path:
         if _COMMIT.fullmatch(base) and not _has(folder, base):
             _fetch(folder, url, base)  # of a pull request, or of a branch that was thrown away
     return folder
-
-
-def check_url(url: str) -> None:
-    """Raises UsageError for what is no URL that git may be given."""
-    shown = printable(url)[:200]
-    if any(not c.isprintable() or c.isspace() for c in url) or url.startswith("-"):
-        raise UsageError(f"repo {shown!r} is no URL: write https://HOST/OWNER/NAME")
-    if "://" in url:
-        parts = urlsplit(url)
-        if parts.scheme not in PROTOCOLS.split(":"):
-            raise UsageError(f"repo {shown!r}: git may use {', '.join(PROTOCOLS.split(':'))} here")
-        if parts.password or (parts.username and parts.scheme.startswith("http")):
-            raise UsageError("repo: a URL with a secret in it ends up in logs; use git's credential helper")
 
 
 def _name(url: str) -> str:

@@ -15,7 +15,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,8 +22,8 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
-from multiprocessing.util import Finalize
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any, Self
 
@@ -165,7 +164,8 @@ class Local:
             self._launch(self._tidying)
 
     def _launch(self, process: ForkServerProcess) -> None:
-        with _safe_path(), _temporary_in(_sockets()), _no_main():
+        _own_sockets()
+        with _safe_path(), _no_main():
             process.start()
 
 
@@ -227,22 +227,11 @@ def _safe_path() -> Iterator[None]:
 
 
 @cache
-def _sockets() -> str:
-    """Where multiprocessing keeps its sockets, as long as this process lives: a folder that `agent doctor` knows."""
+def _own_sockets() -> TemporaryDirectory[str]:
+    """Have multiprocessing keep its sockets, as long as this process lives, in a folder that `agent doctor` knows."""
     folder = scratch()
-    Finalize(None, folder.cleanup, exitpriority=-200)  # after multiprocessing's own, at -100
-    return folder.name
-
-
-@contextmanager
-def _temporary_in(folder: str) -> Iterator[None]:
-    """multiprocessing makes its folder when it first needs it, by the tempfile module's settings."""
-    before = tempfile.tempdir
-    tempfile.tempdir = folder
-    try:
-        yield
-    finally:
-        tempfile.tempdir = before
+    vars(multiprocessing.current_process())["_config"]["tempdir"] = folder.name
+    return folder
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """The engine of a Ray cluster (`pip install 'assay[ray]'`): each task runs on some node, by the same code as here.
 
 A node says that it can run sandboxes by the custom resource `assay`, as many as it may run at once:
-`ray start --address=HEAD --resources='{"assay": 4}'`. Each task takes one of these and one CPU. A task whose node is lost
-ends as a crash, which the batch runs again elsewhere. Ray keeps no queue on disk: results.jsonl does.
+`ray start --address=HEAD --resources='{"assay": 4}'`. Each task takes one of these and one CPU. A task whose node is
+lost ends as a crash, which the batch runs again elsewhere. Ray keeps no queue on disk: results.jsonl does.
 
 The ledger stays with the driver. A task's requests are reserved there, by an actor on the driver's node, in a ledger of
 its own for each task: when the task ends, or is lost, what it had reserved and not settled counts as spent.
@@ -103,6 +103,7 @@ class Cluster:
 
 
 def _ended(task: str, ref: ray.ObjectRef[Any]) -> Ended:
+    ended: Ended
     try:
         ended, files = ray.get(ref)
     except RayError as error:  # the node, or Ray's worker on it, is gone

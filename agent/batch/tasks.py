@@ -18,8 +18,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from agent.errors import UsageError
+from agent.text import printable
 
 MAX_FILE = 1 << 30
 """Bytes of a file of tasks."""
@@ -74,6 +76,26 @@ def is_url(repo: str) -> bool:
     return bool(re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", repo) or re.match(r"[\w.-]+@[\w.-]+:(?!/*$)", repo))
 
 
+PROTOCOLS = "https:http:ssh:git:file"
+"""What git may speak; `ext::` would run any command."""
+
+
+def url_fault(url: str) -> str:
+    """Why git may not be given a URL; empty where it may."""
+    if any(not c.isprintable() or c.isspace() for c in url) or url.startswith("-"):
+        return f"repo {printable(url)[:200]!r} is no URL: write https://HOST/OWNER/NAME"
+    if "://" in url:
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            return f"repo {url[:200]!r} is no URL: {error}"
+        if parts.scheme not in PROTOCOLS.split(":"):
+            return f"repo {url[:200]!r}: git may use {', '.join(PROTOCOLS.split(':'))} here"
+        if parts.password or (parts.username and parts.scheme.startswith("http")):
+            return "repo: a URL with a secret in it ends up in logs and results; use git's credential helper"
+    return ""
+
+
 def of_shard(lines: Sequence[TaskLine], shard: str) -> list[TaskLine]:
     """The tasks of part K of N, `K/N`, counted from 1: each N-th. Raises UsageError."""
     match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", shard)
@@ -121,9 +143,13 @@ def _of_line(number: int, text: bytes, repo: str, folder: Path) -> TaskLine:
     name = given[:200] if isinstance(given, str) and given.strip() else name
     where = data.get("repo")
     where = repo if where is None else where if isinstance(where, str) else ""
-    if where and not is_url(where):
+    fault = _fault(data)
+    if is_url(where):
+        fault = fault or url_fault(where)
+        where = re.sub(r"://[^/]*@", "://", where) if fault else where
+    elif where:
         where = str(folder / where)
-    if fault := _fault(data):
+    if fault:
         return TaskLine(name, where, fault=f"line {number}: {fault}")
     lists: dict[str, Any] = {key: tuple(data[key]) for key in _LISTS if data.get(key) is not None}
     plain: dict[str, Any] = {key: data[key] for key in _PLAIN if data.get(key) is not None}

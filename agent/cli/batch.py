@@ -103,11 +103,13 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _lines(args: argparse.Namespace) -> list[TaskLine]:
-    from agent.batch.tasks import is_url, of_shard, read_tasks
+    from agent.batch.tasks import is_url, of_shard, read_tasks, url_fault
 
     if len(args.tasks) > 1:
         raise UsageError(f"{args.tasks[1]}: one file or folder of tasks, please; only --merge takes more")
     repo = args.repo if is_url(args.repo) else str(Path(args.repo).absolute())
+    if is_url(repo) and (fault := url_fault(repo)):
+        raise UsageError(f"--repo: {fault}")
     models = [_absolute(spec) for spec in args.model]
     lines = read_tasks(args.tasks[0], repo, models)
     return of_shard(lines, args.shard) if args.shard else lines
