@@ -187,7 +187,8 @@ def test_tasks_that_cannot_begin_say_why_and_the_others_run(tmp_path):
     make_project(tmp_path)
     tasks = [{"id": name, "issue": "x", **task} for name, (task, _) in BAD.items()]
     text = "".join(json.dumps(task) + "\n" for task in tasks)
-    (tmp_path / "tasks.jsonl").write_text(text + '{"id": "no JSON\n{"id": "no issue"}\n' + text)
+    twice = json.dumps(tasks[0]) + "\n"
+    (tmp_path / "tasks.jsonl").write_text(text + '{"id": "no JSON\n{"id": "no issue"}\n' + twice)
     done = agent(tmp_path, "batch", "tasks.jsonl", "--out", "out", "--model", "local/repair")
     assert done.returncode == 1
     results = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
@@ -195,9 +196,9 @@ def test_tasks_that_cannot_begin_say_why_and_the_others_run(tmp_path):
     for name, (_, reason) in BAD.items():
         assert reason in told[name]["error"]
         assert told[name]["status"] == ("environment" if "fetch" in reason else "invalid"), told[name]
-        assert "twice" in told[f"{name} (2)"]["error"]
     assert "not JSON" in told[f"line {len(BAD) + 1}"]["error"] and "no issue" in told["no issue"]["error"]
-    assert len(results) == 2 * len(BAD) + 2
+    assert "twice" in told["no such folder (2)"]["error"]
+    assert len(results) == len(BAD) + 3
     assert not (tmp_path / "out" / "predictions.jsonl").read_text()
     kept = "".join(path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert "hunter2" not in done.stderr + done.stdout + kept
