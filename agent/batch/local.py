@@ -48,7 +48,8 @@ class _Task:
 class Local:
     """A context manager: at its end, all tasks are killed that still run."""
 
-    def __init__(self, work: Work, shared: Shared) -> None:
+    def __init__(self, work: Work, shared: Shared, *, tidy_first: bool = False) -> None:
+        """`tidy_first`: a driver before this one may have been killed, and tasks with it."""
         self._work, self._shared = work, shared
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([WARM])
@@ -56,7 +57,7 @@ class Local:
         self._tasks: dict[str, _Task] = {}
         self._number = 0
         self._tidying: ForkServerProcess | None = None
-        self._untidy = False
+        self._untidy = tidy_first
 
     def __enter__(self) -> Self:
         return self

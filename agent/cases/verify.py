@@ -1,4 +1,4 @@
-"""Whether a candidate is a case: its tests fail before the fix and pass after, seen twice, in sandboxes of the gate's."""
+"""Whether a candidate is a case: its tests fail before the fix and pass after, seen twice by the gate's own runner."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def _engine(args: argparse.Namespace, shared: Shared) -> Iterator[tuple[Engine, 
         with Cluster(work, shared) as cluster:
             yield cluster, Limits(args.workers or cluster.workers, args.per_repository, args.per_provider)
         return
-    with Local(work, shared) as local:
+    with Local(work, shared, tidy_first=args.resume) as local:
         yield local, Limits(args.workers or workers_here(), args.per_repository, args.per_provider)
 
 

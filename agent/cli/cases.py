@@ -36,8 +36,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     mine = ways.add_parser(
         "from-git",
         help="real fixes of a repository's history",
-        description="Commits that change product and tests, whose tests fail before and pass after, each seen twice "
-        "in sandboxes. The issue is the commit's message, the commit's tests are hidden, the work starts at its parent.",
+        description="Commits that change product and tests, whose tests fail before and pass after, seen twice in "
+        "sandboxes. The issue is the commit's message, its tests are hidden, the work starts at its parent.",
         allow_abbrev=False,
     )
     mine.add_argument("repo", metavar="REPO", help="the git repository")
