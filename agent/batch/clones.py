@@ -20,6 +20,8 @@ from agent.errors import EnvironmentFault, UsageError
 from agent.text import printable
 
 FETCH_SECONDS = 1800.0
+_USERS = ("GIT_CONFIG_GLOBAL", "GIT_SSL_", "GIT_SSH", "GIT_ASKPASS", "GIT_HTTP_", "GIT_PROXY")
+"""Variables of git's that tell how servers are reached; the others could point it elsewhere."""
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -97,8 +99,9 @@ def _git(command: list[str], folder: Path) -> str:
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     safe = ["core.hooksPath=/dev/null", "core.fsmonitor=false", "protocol.ext.allow=never", "gc.auto=0"]
     line = ["git", *(word for one in safe for word in ("-c", one)), *command]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    kept |= {name: value for name, value in os.environ.items() if name.startswith(("GIT_SSL_", "GIT_SSH"))}
+    kept = {
+        name: v for name, v in os.environ.items() if not name.startswith("GIT_") or name.startswith(_USERS)
+    }
     environment = {**kept, "GIT_ALLOW_PROTOCOL": PROTOCOLS, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     try:
         return subprocess.run(

@@ -89,9 +89,8 @@ def left(folder: Path) -> Counter[str]:
     """What is there of the batches in the folder, when none of them runs any more."""
     count: Counter[str] = Counter()
     pids = {json.loads(line)["pid"] for line in (folder / "pids").read_text().splitlines()}
-    for container in docker("ps", "-aq", "--filter", "label=assay.run"):
-        labels = docker("inspect", "-f", "{{json .Config.Labels}}", container)
-        count["containers"] += json.loads(labels[0]).get("assay.pid") in pids
+    owners = docker("ps", "-a", "--filter", "label=assay.run", "--format", '{{.Label "assay.pid"}}')
+    count["containers"] = len(pids & set(owners))
     count["processes"] = len(processes(folder))
     names = [one.name for one in (folder / "temporary").iterdir()]
     count["temporary files"] = len([name for name in names if name != f"assay-{os.getuid()}"])
