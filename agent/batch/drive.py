@@ -55,6 +55,7 @@ class Watcher(Protocol):
         """`result` is None where the task is to be run again, now or by --resume; `why` says so then."""
         ...
 
+    def say(self, text: str) -> None: ...
     def tick(self, waiting: int) -> None:
         """Called about twice a second."""
         ...
@@ -68,6 +69,8 @@ class Brakes:
     """Start nothing more."""
     stop: bool = False
     """End what runs, too. Nothing of that is a result."""
+    said: str = ""
+    """What the watcher is to be told of it; a signal handler itself must not print."""
 
 
 @dataclass
@@ -134,6 +137,9 @@ class _Batch:
                 elif (result := self._end(happened)) is not None:
                     yield result
             self._hurry()
+            if self._brakes.said:
+                self._watcher.say(self._brakes.said)
+                self._brakes.said = ""
             self._watcher.tick(len(self._queue))
 
     def _start(self) -> None:

@@ -68,7 +68,7 @@ class View:
     def started(self, line: TaskLine) -> None:
         self._rows[line.id] = _Row(line, time.monotonic())
         if self.live is None:
-            self._say(f"{line.id} starts")
+            self.say(f"{line.id} starts")
 
     def told(self, line: TaskLine, news: Mapping[str, Any]) -> None:
         row = self._rows[line.id]
@@ -80,20 +80,20 @@ class View:
                 cost = news.get("cost_usd")
                 row.usd = None if cost is None or row.usd is None else row.usd + float(cost)
             case "model_retried":
-                self._say(f"{line.id}: the model's provider: {news.get('reason')}")
+                self.say(f"{line.id}: the model's provider: {news.get('reason')}")
             case _:
                 pass
 
     def ended(self, line: TaskLine, result: Result | None, why: str) -> None:
         self._rows.pop(line.id, None)
         if result is None:
-            self._say(f"{line.id}: {why}")
+            self.say(f"{line.id}: {why}")
             return
         self._count(result)
         number = f"[{sum(self._ended.values())}/{self._tasks}]"
         cost = "? USD" if result.cost_usd is None else f"{result.cost_usd:.4f} USD"
         error = f": {result.error}" if result.error else ""
-        self._say(f"{number} {line.id}: {result.status} in {result.seconds:.0f} s, {cost}{error}")
+        self.say(f"{number} {line.id}: {result.status} in {result.seconds:.0f} s, {cost}{error}")
 
     def tick(self, waiting: int) -> None:
         self._waiting = waiting
@@ -102,7 +102,7 @@ class View:
         self._ended[result.status] += 1
         self._usd += result.cost_usd or 0.0
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """One line, above the table if there is one. Nothing stops when nobody reads it."""
         if self.live is not None:
             self.live.console.print(clean(text), soft_wrap=True)

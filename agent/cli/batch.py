@@ -232,10 +232,10 @@ def _obeying(brakes: Brakes) -> Iterator[None]:
             os._exit(130)
         if number == signal.SIGINT and not brakes.drain:
             brakes.drain = True
-            tell("what runs is finished, nothing new is begun; Ctrl-C again stops it")
+            brakes.said = "what runs is finished, nothing new is begun; Ctrl-C again stops it"
             return
         brakes.drain = brakes.stop = True
-        tell("what runs is stopped; once more ends it at once")
+        brakes.said = "what runs is stopped; once more ends it at once"
 
     obeyed = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:

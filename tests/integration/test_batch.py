@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import pytest
 
 from agent.batch import drive
 from agent.batch.drive import Brakes, Result, run_batch
 from agent.batch.engine import Shared
-from agent.batch.local import Local
+from agent.batch.local import Local, descendants
 from agent.batch.queue import Limits
 from agent.batch.tasks import TaskLine
 from agent.batch.view import View
-from tests.docker.project import agent, make_project
+from agent.cli.dispatch import run
+from tests.docker.project import agent, command, environment, make_project
 from tests.integration.batch_work import work
 
 
@@ -202,3 +207,91 @@ def test_tasks_that_cannot_begin_say_why_and_the_others_run(tmp_path):
     assert not (tmp_path / "out" / "predictions.jsonl").read_text()
     kept = "".join(path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert "hunter2" not in done.stderr + done.stdout + kept
+
+
+@pytest.fixture
+def nobody_answers() -> Iterator[str]:
+    """The URL of a git server that takes connections and says nothing: a task that hangs before it has a sandbox."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"git://127.0.0.1:{server.getsockname()[1]}/x"
+
+
+def test_ctrl_c_drains_twice_stops_and_resume_goes_on(tmp_path, nobody_answers):
+    tasks = [{"id": f"t{number}", "issue": "x", "repo": nobody_answers} for number in range(3)]
+    (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks))
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command("batch", "tasks.jsonl", "--out", "out", "--model", "local/repair", "--workers", "2"),
+        cwd=tmp_path,
+        env=environment(tmp_path, TERM="xterm", COLUMNS="120"),
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    seen = b""
+
+    def until(words: bytes) -> None:
+        nonlocal seen
+        while words not in seen:
+            try:
+                seen += os.read(ours, 1 << 16)
+            except OSError:  # its end, at which nobody holds the other side any more
+                pytest.fail(f"{words!r} is not in {seen!r}")
+
+    until(b"2 run, 1 wait")  # the table
+    until(b"starts")
+    pids = [pid for pid in descendants(process.pid) if os.getsid(pid) == pid]
+    process.send_signal(signal.SIGINT)
+    until(b"Ctrl-C again stops it")
+    process.send_signal(signal.SIGINT)
+    until(b"t0: stopped; --resume runs it")
+    out, _ = process.communicate(timeout=60)
+    os.close(ours)
+    assert process.returncode == 130
+    assert "3  without a result: --resume runs them" in out
+    assert pids and gone(pids, 10)
+    assert not (tmp_path / "out" / "results.jsonl").read_text()
+
+
+def test_results_of_shards_are_merged(tmp_path):
+    tasks = [{"id": f"t{number}", "issue": "x", "repo": "nowhere"} for number in range(5)]
+    (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks))
+    for shard in ("1/2", "2/2"):
+        out = f"out{shard[0]}"
+        done = agent(
+            tmp_path, "batch", "tasks.jsonl", "--out", out, "--shard", shard, "--model", "local/repair"
+        )
+        assert done.returncode == 1, done.stderr
+    done = agent(tmp_path, "batch", "--merge", "out1", "out2", "--out", "all")
+    assert done.returncode == 1 and "5  invalid" in done.stdout
+    lines = (tmp_path / "all" / "results.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["id"] for line in lines) == [task["id"] for task in tasks]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--workers", "0"], "--workers must be a number above 0"),
+        (["--budget", "-1"], "usd must be dollars above 0"),
+        (["--budget", "1", "--model", "openai/nobody-knows"], "can't be kept"),
+        (["--model", "anthropic/claude-haiku-4-5"], "ANTHROPIC_API_KEY"),
+        (["--shard", "3/2"], "write K/N"),
+        (["--repo", "https://a:b@h/x"], "credential helper"),
+        (["--engine", "ray"], "--engine ray"),
+    ],
+)
+def test_a_slip_on_the_command_line_starts_nothing(tmp_path, flags, told, capsys, monkeypatch):
+    monkeypatch.setenv("AGENT_HOME", str(tmp_path / "home"))
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-used")
+    (tmp_path / "tasks.jsonl").write_text('{"id": "a", "issue": "x"}\n')
+    given = ["batch", str(tmp_path / "tasks.jsonl"), "--out", str(tmp_path / "out"), *flags]
+    assert run(given) == 2
+    assert told in capsys.readouterr().err
+    assert (
+        not (tmp_path / "out" / "results.jsonl").exists()
+        or not (tmp_path / "out" / "results.jsonl").read_text()
+    )
