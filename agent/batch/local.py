@@ -230,7 +230,7 @@ def _safe_path() -> Iterator[None]:
 @cache
 def _own_sockets() -> TemporaryDirectory[str]:
     """Have multiprocessing keep its sockets, as long as this process lives, in a folder that `agent doctor` knows."""
-    folder = scratch()
+    folder = scratch(short=True)
     vars(multiprocessing.current_process())["_config"]["tempdir"] = folder.name
     return folder
 
