@@ -183,6 +183,17 @@ def disturbed(folder: Path, model: str, workers: int, kills: int, seed: int, mos
         process = start(folder, "killed", model, workers, "--resume")
 
 
+def _reason(folder: Path, task: str) -> str:
+    """Why a task of the disturbed batch has no accepted patch."""
+    for line in map(json.loads, (folder / "killed/results.jsonl").read_text().splitlines()):
+        if line["id"] == task and line["run"]:
+            attempts = line["run"]["attempts"]
+            checks = [check for one in attempts for check in (one["verdict"] or {"checks": []})["checks"]]
+            failed = [check for check in checks if not check["passed"]]
+            return f"{line['error']} {[one['ended'] for one in attempts]} {failed}"
+    return "no run"
+
+
 def settled(folder: Path, seconds: float = 90) -> Counter[str]:
     """What is left once tasks that lost their driver had time to end."""
     until = time.monotonic() + seconds
@@ -227,10 +238,8 @@ def main() -> int:
                 f"  killed: {dict(killed)}; the same results: {same}; left over: {dict(more) or 'nothing'}",
                 flush=True,
             )
-            if not same:
-                print(
-                    {task: (quiet[task][0], again[task][0]) for task in quiet if quiet[task] != again[task]}
-                )
+            for task in (task for task in quiet if quiet[task] != again[task]):
+                print(f"  {task}: {quiet[task][0]}, {again[task][0]}: {_reason(folder, task)}", flush=True)
             faults += bool(rest or more or not same)
             agent(folder, "doctor")
     return int(bool(faults))
