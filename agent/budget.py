@@ -154,6 +154,11 @@ class BudgetSpent(Exception):
         return _spent, self._given
 
 
+def is_of_batch(refusal: str) -> bool:
+    """Whether a BudgetSpent with this text was refused by the batch's limit."""
+    return " are spent for the batch" in refusal
+
+
 def _spent(scope: str, account: Account, asked: Amount, output: int, later: bool) -> BudgetSpent:
     return BudgetSpent(scope, account, asked, output, later=later)
 

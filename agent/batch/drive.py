@@ -69,6 +69,8 @@ class Brakes:
     """Start nothing more."""
     stop: bool = False
     """End what runs, too. Nothing of that is a result."""
+    spent: bool = False
+    """The budget of all tasks refused a request; set by the batch, with `drain`."""
     said: str = ""
     """What the watcher is to be told of it; a signal handler itself must not print."""
 
@@ -173,6 +175,10 @@ class _Batch:
             error = f"the task took longer than {self._seconds / 60:g} minutes (--time-limit) and was ended"
             late = {**(ending or {}), "status": "limit", "error": error}
             return self._told(line, _result(line, late, tries, seconds))
+        if ending is not None and ending.get("batch_spent"):
+            self._brakes.drain = self._brakes.spent = True
+            self._watcher.ended(line, None, "the batch's budget is spent; --resume with a larger one runs it")
+            return None
         if ending is not None and ending["status"] != "interrupted":
             return self._told(line, _result(line, ending, tries, seconds))
         if self._brakes.stop:

@@ -41,7 +41,7 @@ class Told:
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The end of a task. `ending` is what its process said: at least `status` and `error`. It is None when the process
-    died without a word; then `crash` says how."""
+    died without a word; then `crash` says how. `batch_spent` in it: the budget of all tasks ended it."""
 
     id: str
     ending: Mapping[str, Any] | None

@@ -41,7 +41,7 @@ def open_view(stream: TextIO, tasks: int) -> Iterator[View]:
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(file=stream, markup=False, highlight=False)
+    console = Console(file=stream, markup=False, emoji=False, highlight=False)
     view = View(stream, tasks)
     with Live(console=console, get_renderable=view.table, refresh_per_second=2, transient=True) as live:
         view.live = live

@@ -92,9 +92,11 @@ def main(args: argparse.Namespace) -> int:
     from agent.batch.folder import merged, write_results
 
     if args.merge:
-        results = merged(map(Path, args.tasks))
-        Path(args.out).mkdir(parents=True, exist_ok=True)
-        write_results(Path(args.out), results)
+        results, out = merged(map(Path, args.tasks)), Path(args.out)
+        if (out / "results.jsonl").exists():
+            raise UsageError(f"--out {out}: it holds the results of a batch; name another folder")
+        out.mkdir(parents=True, exist_ok=True)
+        write_results(out, results)
         return print_result(_summary(results, len(results), args.out), _code(results, len(results)))
     lines = _lines(args)
     limit = _limit(args)
@@ -170,7 +172,7 @@ def _run(args: argparse.Namespace, lines: Sequence[TaskLine], limit: Limit) -> i
             ):
                 folder.add(result)
         results = [folder.results[line.id] for line in lines if line.id in folder.results]
-    code = _code(results, len(lines), spent=money.spent)
+    code = _code(results, len(lines), spent=money.spent or brakes.spent)
     return print_result(_summary(results, len(lines), args.out), code)
 
 

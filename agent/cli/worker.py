@@ -32,7 +32,6 @@ def work(line: TaskLine, shared: Shared, ending: Path, news: Connection) -> None
     """Run the task to its end, and write what came of it to `ending`. A process that dies writes nothing."""
     from agent.cli.streams import open_streams
     from agent.errors import AgentError
-    from agent.result import write_atomically
 
     _log_to(shared.logs, line.id)
     open_streams()
@@ -52,12 +51,16 @@ def work(line: TaskLine, shared: Shared, ending: Path, news: Connection) -> None
             "status": "environment",
             "error": f"{error.filename or ''}: {error.strerror or error}".lstrip(": "),
         }
-    write_atomically(ending, json.dumps(told).encode())
+    part = ending.with_suffix(".part")
+    with suppress(FileNotFoundError):  # the driver is gone, and its folder was removed
+        part.write_text(json.dumps(told))
+        part.replace(ending)
 
 
 def _fixed(line: TaskLine, shared: Shared, tell: Any) -> dict[str, Any]:
     from agent.batch.clones import cloned
     from agent.batch.tasks import is_url
+    from agent.budget import is_of_batch
     from agent.cli import fix
     from agent.config import home
     from agent.git import Repository
@@ -73,7 +76,10 @@ def _fixed(line: TaskLine, shared: Shared, tell: Any) -> dict[str, Any]:
     patch = None
     if run["status"] in ("accepted", "needs_review") and run["patch"]:
         patch = Path(run["patch"]).read_bytes().decode("utf-8", "surrogateescape")
-    return {"status": run["status"], "error": run["error"], "model_patch": patch, "run": run}
+    told = {"status": run["status"], "error": run["error"], "model_patch": patch, "run": run}
+    if run["status"] == "limit" and is_of_batch(run["error"] or ""):
+        told["batch_spent"] = True
+    return told
 
 
 def _arguments(line: TaskLine, shared: Shared) -> argparse.Namespace:

@@ -64,3 +64,14 @@ def test_real_fixes_of_a_history_become_cases_that_a_batch_runs(tmp_path):
     [result] = [json.loads(line) for line in (tmp_path / "out/results.jsonl").read_text().splitlines()]
     assert result["status"] == "accepted" and result["case"]["commit"] == fix
     assert agent(tmp_path, "cases", "from-git", "repo", "--out", "cases.jsonl").returncode == 2
+
+
+def test_a_budget_of_all_tasks_ends_the_batch_before_it_is_passed(tmp_path):
+    make_tasks(tmp_path, 2)
+    given = ["--model", "anthropic/claude-haiku-4-5", "--budget", "0.0001", "--workers", "1"]
+    keys = {"ANTHROPIC_API_KEY": "sk-ant-nobody-asks", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
+    done = agent(tmp_path, "batch", "tasks.jsonl", "--out", "out", *given, **keys)
+    assert done.returncode == 4, done.stderr
+    assert "t0: the batch's budget is spent" in done.stderr and "t1 starts" not in done.stderr
+    assert "2  without a result: --resume runs them" in done.stdout
+    assert not (tmp_path / "out" / "results.jsonl").read_text()

@@ -35,6 +35,9 @@ def work(line: TaskLine, shared: Shared, ending: Path, news: Connection) -> None
         os._exit(7)
     time.sleep(float(seconds or 0))
     run = {"run_id": line.id, "cost_usd": 0.25, "patch": None, "attempts": [{"model": "local/repair"}]}
-    status = word if word in ("accepted", "rejected") else "accepted"
-    patch = f"patch of {line.id}\n" if status == "accepted" else None
-    ending.write_text(json.dumps({"status": status, "error": None, "model_patch": patch, "run": run}))
+    told = {"status": "accepted", "error": None, "model_patch": f"patch of {line.id}\n", "run": run}
+    if word == "rejected":
+        told |= {"status": "rejected", "model_patch": None}
+    if word == "spends":
+        told |= {"status": "limit", "model_patch": None, "batch_spent": True}
+    ending.write_text(json.dumps(told))

@@ -111,6 +111,14 @@ def test_a_drained_batch_finishes_what_runs_and_begins_nothing(tmp_path):
     assert "t1" in seen and len(seen) < 5
 
 
+def test_a_budget_of_all_that_is_spent_ends_none_but_holds_the_rest_for_resume(tmp_path):
+    brakes = Brakes()
+    seen = list(batch(lines(tmp_path, "spends", "accepted 2", *["accepted"] * 5), brakes=brakes))
+    assert brakes.spent
+    assert {result.status for result in seen} == {"accepted"} and "t0" not in by_id(seen)
+    assert "t1" in by_id(seen) and len(seen) < 6
+
+
 def driver(folder: Path, *more: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.integration.batch_driver", "tasks.jsonl", "out", "3", *more]
     root = str(Path(__file__).parents[2])
@@ -264,6 +272,8 @@ def test_results_of_shards_are_merged(tmp_path):
             tmp_path, "batch", "tasks.jsonl", "--out", out, "--shard", shard, "--model", "local/repair"
         )
         assert done.returncode == 1, done.stderr
+    done = agent(tmp_path, "batch", "--merge", "out1", "out2", "--out", "out1")
+    assert done.returncode == 2 and "name another folder" in done.stderr
     done = agent(tmp_path, "batch", "--merge", "out1", "out2", "--out", "all")
     assert done.returncode == 1 and "5  invalid" in done.stdout
     lines = (tmp_path / "all" / "results.jsonl").read_text().splitlines()

@@ -15,7 +15,7 @@ import pytest
 
 from agent.batch.board import Board
 from agent.batch.far_ledger import FarLedger
-from agent.budget import Amount, BudgetSpent, Limit
+from agent.budget import Amount, BudgetSpent, Limit, is_of_batch
 from agent.errors import EnvironmentFault
 
 SCOPES = {"run:a": Limit(), "batch:b": Limit(Decimal("1.00")), "day:2026-01-01": Limit()}
@@ -70,7 +70,7 @@ def test_the_longest_answer_that_fits_is_reserved_and_the_batch_holds(board: Act
         assert second.output == 20  # the day of the driver's user, 0.90, is less than the batch's dollar
         with pytest.raises(BudgetSpent, match="all runs of today") as refused:
             ledger.reserve(SCOPES, cents, 70, 10)
-        assert refused.value.later
+        assert refused.value.later and not is_of_batch(str(refused.value))
         ledger.settle(made, cents(5))
         assert ledger.reserve(SCOPES, cents, 70, 10).output == 65
 
@@ -85,6 +85,7 @@ def test_what_a_lost_task_had_reserved_counts_as_spent(board: Actor) -> None:
         with pytest.raises(BudgetSpent) as refused:
             other.reserve(SCOPES, cents, 60)
         assert not refused.value.later
+        assert is_of_batch(str(refused.value))
 
 
 def test_without_a_driver_nothing_is_granted() -> None:
