@@ -82,6 +82,8 @@ class _Running:
     preparing: bool = True
     asked_to_end: float | None = None
     """When."""
+    heard: bool = False
+    """Until then it may be waiting for a place on another machine."""
     late: bool = False
 
 
@@ -163,6 +165,8 @@ class _Batch:
     def _hear(self, told: Told) -> None:
         one = self._running.get(told.id)
         if one is not None:
+            if not one.heard:
+                one.heard, one.began = True, time.monotonic()
             one.preparing = one.preparing and told.news.get("type") != "environment_ready"
             self._watcher.told(one.line, told.news)
 
@@ -171,7 +175,7 @@ class _Batch:
         one = self._running.pop(ended.id)
         line, tries, seconds = one.line, self._tries[ended.id], time.monotonic() - one.began
         ending = ended.ending
-        if one.late:
+        if one.late and (ending is None or ending["status"] == "interrupted"):
             error = f"the task took longer than {self._seconds / 60:g} minutes (--time-limit) and was ended"
             late = {**(ending or {}), "status": "limit", "error": error}
             return self._told(line, _result(line, late, tries, seconds))

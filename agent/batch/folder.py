@@ -20,6 +20,8 @@ from agent.batch.drive import SCHEMA, Result
 from agent.errors import UsageError
 from agent.result import write_atomically
 
+UNDONE = ("crash", "invalid")
+"""What is no end of a task: it is run again when the batch is resumed, as it is given then."""
 ANSWERS = ("accepted", "needs_review", "rejected", "not_reproduced", "limit")
 """Endings that are the model's word on a task. A crash or a broken environment is no prediction."""
 
@@ -54,8 +56,8 @@ class Folder:
                 f"--out {self.path}: it holds the results of a batch: --resume goes on with it, or name another folder"
             )
         self.id = self._batch_id()
-        self.results = {result.id: result for result in read_results(lines) if result.status != "crash"}
-        # What a crash or a torn line left goes, so that each task has one line.
+        self.results = {result.id: result for result in read_results(lines) if result.status not in UNDONE}
+        # What is undone goes, and what was torn, so that each task has one line.
         write_results(self.path, self.results.values())
         self._results, self._predictions = (
             (self.path / name).open("ab") for name in ("results.jsonl", "predictions.jsonl")
@@ -145,9 +147,9 @@ def merged(folders: Iterable[Path]) -> list[Result]:
             raise UsageError(f"{folder}: it has no results.jsonl; name folders of `agent batch --out`")
         for result in read_results(path):
             other, where = found.get(result.id, (result, folder))
-            if other.status == "crash":
+            if other.status in UNDONE:
                 other = result
-            elif result.status != "crash" and other != result:
+            elif result.status not in UNDONE and other != result:
                 raise UsageError(
                     f"{where} and {folder} have different results for {result.id!r}; leave one out"
                 )

@@ -136,9 +136,7 @@ class Local:
     def _ended(self, name: str) -> Ended:
         task = self._tasks[name]
         code = task.process.exitcode
-        if (
-            code is None or code == _LOST
-        ):  # the one that it was forked from died, so nobody knows what became of it
+        if code == _LOST:
             self.kill(name)
         del self._tasks[name]
         task.news.close()
@@ -171,13 +169,14 @@ class Local:
 
 
 _LOST = 255
+"""What multiprocessing says where the process that others are forked from died: nobody knows what became of them."""
 
 
 def _how(code: int | None) -> str:
     """How a process ended, in words."""
-    if code is None or code == _LOST:
+    if code == _LOST:
         return "its process is lost"
-    if code < 0:
+    if code is not None and code < 0:
         with suppress(ValueError):
             return f"its process was killed by {signal.Signals(-code).name}"
     return f"its process ended with exit code {code} and no result"

@@ -45,7 +45,6 @@ class Cluster:
     def __init__(self, work: Work, shared: Shared) -> None:
         self._work = work
         self._names: dict[ray.ObjectRef[Any], str] = {}
-        self._told: list[Happened] = []
         try:
             ray.init(
                 address=os.environ.get("RAY_ADDRESS") or "auto", logging_level="error", log_to_driver=False
@@ -85,7 +84,8 @@ class Cluster:
         if not self._names:
             time.sleep(seconds)
             return []
-        done, _ = ray.wait(list(self._names), num_returns=len(self._names), timeout=seconds)
+        ray.wait(list(self._names), num_returns=1, timeout=seconds)
+        done, _ = ray.wait(list(self._names), num_returns=len(self._names), timeout=0)
         happened: list[Happened] = [Told(task, news) for task, news in ray.get(self._board.heard.remote())]
         for ref in done:
             task = self._names.pop(ref)
@@ -150,7 +150,7 @@ def on_node(work: Work, line: TaskLine, shared: Shared, board: Any) -> tuple[End
 
 def _pass_on(ledger: Connection, board: Any, task: str) -> None:
     """What the task's process asks of the ledger, and the answers, until it ends."""
-    with contextlib.suppress(EOFError, OSError):
+    with ledger, contextlib.suppress(EOFError, OSError):
         while True:
             method, *arguments = ledger.recv()
             try:

@@ -140,9 +140,9 @@ def _of_line(number: int, text: bytes, repo: str, folder: Path) -> TaskLine:
     if not isinstance(data, dict):
         return TaskLine(name, repo, fault=f'line {number} is no JSON object: write {{"id": …}}')
     given = data.get("id")
-    name = given[:200] if isinstance(given, str) and given.strip() else name
+    name = given[:200] if isinstance(given, str) and given.strip() and _encodable(given) else name
     where = data.get("repo")
-    where = repo if where is None else where if isinstance(where, str) else ""
+    where = repo if where is None else where if isinstance(where, str) and _encodable(where) else ""
     fault = _fault(data)
     if is_url(where):
         fault = fault or url_fault(where)
@@ -153,6 +153,8 @@ def _of_line(number: int, text: bytes, repo: str, folder: Path) -> TaskLine:
         return TaskLine(name, where, fault=f"line {number}: {fault}")
     lists: dict[str, Any] = {key: tuple(data[key]) for key in _LISTS if data.get(key) is not None}
     plain: dict[str, Any] = {key: data[key] for key in _PLAIN if data.get(key) is not None}
+    if "issue" in plain:
+        plain["issue"] = _text(plain["issue"])
     return TaskLine(name, where, **plain, **lists)
 
 
@@ -187,6 +189,9 @@ def _fault(data: Mapping[str, Any]) -> str:
             return f"{key} must be {said}"
         if isinstance(value, list) and not all(isinstance(one, str) and one.strip() for one in value):
             return f"{key} must be {said}"
+        texts = value if isinstance(value, list) else [value] if isinstance(value, str) else []
+        if key != "issue" and not all(map(_encodable, texts)):
+            return f"{key} holds characters that can't be passed on: a NUL, or half of a pair"
     if not str(data.get("id") or "").strip():
         return "it has no id: give each task its own"
     if data.get("issue") is None and data.get("issue_number") is None:
@@ -194,9 +199,22 @@ def _fault(data: Mapping[str, Any]) -> str:
     issue = data.get("issue")
     if issue is not None and not issue.strip():
         return "the issue's text is empty; describe the bug in it"
-    if issue is not None and len(issue.encode("utf-8", "surrogateescape")) > MAX_ISSUE:
+    if issue is not None and len(_text(issue).encode()) > MAX_ISSUE:
         return f"the issue's text is longer than {MAX_ISSUE} bytes; give the part that describes the bug"
     return ""
+
+
+def _encodable(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+
+
+def _text(given: str) -> str:
+    """An issue's text as it can be passed on."""
+    whole = given.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return whole.replace("\r\n", "\n").replace("\0", "\ufffd")
 
 
 def _of_folder(folder: Path, repo: str) -> Iterator[TaskLine]:
@@ -209,7 +227,7 @@ def _of_folder(folder: Path, repo: str) -> Iterator[TaskLine]:
         if path.stat().st_size > MAX_ISSUE:
             yield replace(line, fault=f"{path}: longer than {MAX_ISSUE} bytes; keep what describes the bug")
             continue
-        text = path.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n").replace("\0", "\ufffd")
+        text = _text(path.read_bytes().decode("utf-8", "replace"))
         tests = checkout.with_name(f"{checkout.name}.test.patch")
         hidden = tests.read_bytes().decode("utf-8", "surrogateescape") if own and tests.is_file() else None
         fault = "" if text.strip() else f"{path}: the issue's text is empty; describe the bug in it"
@@ -240,7 +258,5 @@ def _of_search(number: int, item: Any) -> TaskLine:
     line = TaskLine(f"{where[3]}__{where[4]}-{issue}", f"https://{host}/{where[3]}/{where[4]}")
     if item.get("pull_request"):
         return replace(line, fault="it is a pull request, not an issue; search with `is:issue`")
-    text = f"# {title}\n\n{body if isinstance(body, str) else ''}".replace("\r\n", "\n").replace(
-        "\0", "\ufffd"
-    )
+    text = _text(f"# {title}\n\n{body if isinstance(body, str) else ''}")
     return replace(line, issue=text[: MAX_ISSUE // 4], issue_number=issue)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agent.batch.folder import Folder
     from agent.batch.queue import Limits
     from agent.batch.tasks import TaskLine
-    from agent.budget import Limit
+    from agent.budget import Account, Limit
 
 EPILOG = """TASKS: a JSONL file with one task a line, {"id", "repo", "base", "issue" or "issue_number", "test", "image",
 "setup", "fail_to_pass", "test_patch"}, all but id and issue optional; a folder of issues (NAME.md), or of checkouts
@@ -172,8 +172,9 @@ def _run(args: argparse.Namespace, lines: Sequence[TaskLine], limit: Limit) -> i
             ):
                 folder.add(result)
         results = [folder.results[line.id] for line in lines if line.id in folder.results]
+        paid = money.told()
     code = _code(results, len(lines), spent=money.spent or brakes.spent)
-    return print_result(_summary(results, len(lines), args.out), code)
+    return print_result(_summary(results, len(lines), args.out, paid), code)
 
 
 def _shared(args: argparse.Namespace, folder: Folder, limit: Limit) -> Shared:
@@ -214,15 +215,24 @@ class _Money:
         self.spent = False
 
     def left(self) -> bool:
+        if self._limit.usd is None and self._limit.tokens is None:
+            return True
+        self.spent = 0 in self._account().left(later=True)
+        return not self.spent
+
+    def told(self) -> str:
+        """How the batch's account stands, tries that died included; empty without a limit."""
+        from agent.progress import money
+
+        limited = self._limit.usd is not None or self._limit.tokens is not None
+        return money(self._account().told()) if limited else ""
+
+    def _account(self) -> Account:
         from agent.budget import Ledger
         from agent.config import home
 
-        if self._limit.usd is None and self._limit.tokens is None:
-            return True
         with Ledger(home() / "ledger.sqlite") as ledger:
-            left = ledger.accounts({self._scope: self._limit})[self._scope].left(later=True)
-        self.spent = 0 in left
-        return not self.spent
+            return ledger.accounts({self._scope: self._limit})[self._scope]
 
 
 @contextmanager
@@ -256,7 +266,7 @@ def _code(results: Sequence[Result], tasks: int, *, spent: bool = False) -> int:
     return int(any(result.status != "accepted" for result in results))
 
 
-def _summary(results: Sequence[Result], tasks: int, out: str) -> str:
+def _summary(results: Sequence[Result], tasks: int, out: str, paid: str = "") -> str:
     counts = Counter(result.status for result in results)
     rows = [f"{count:>6}  {status}" for status, count in counts.most_common()]
     if len(results) < tasks:
@@ -265,5 +275,6 @@ def _summary(results: Sequence[Result], tasks: int, out: str) -> str:
     known = sum((Decimal(str(cost)) for cost in costs if cost is not None), Decimal(0))
     unknown = costs.count(None)
     rows.append(f"cost: {known:.4f} USD" + (f" and {unknown} tasks at an unknown price" if unknown else ""))
+    rows += [f"budget: {paid}"] if paid else []
     rows.append(f"results: {Path(out) / 'results.jsonl'}")
     return printable("\n".join(rows))

@@ -33,15 +33,14 @@ def work(line: TaskLine, shared: Shared, ending: Path, news: Connection) -> None
     from agent.cli.streams import open_streams
     from agent.errors import AgentError
 
-    _log_to(shared.logs, line.id)
-    open_streams()
-
     def tell(event: Mapping[str, Any]) -> None:
         if event["type"] in NEWS:
             with suppress(OSError):  # nobody listens any more; the end of the driver is seen elsewhere
                 news.send_bytes(json.dumps(_short(event)).encode())
 
     try:
+        _log_to(shared.logs, line.id)
+        open_streams()
         told = _fixed(line, shared, tell)
     except AgentError as error:
         print(f"agent: {error}", file=sys.stderr)

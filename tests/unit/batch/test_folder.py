@@ -52,6 +52,14 @@ def test_a_line_that_was_cut_counts_as_not_written_and_a_crash_as_not_ended(tmp_
     assert [line["instance_id"] for line in lines(tmp_path / "predictions.jsonl")] == [*whole, "d"]
 
 
+def test_what_could_not_begin_is_tried_anew_when_it_may_have_been_mended(tmp_path):
+    with Folder(tmp_path, resume=False) as folder:
+        folder.add(result("a", "invalid"))
+        folder.add(result("b", "environment"))
+    with Folder(tmp_path, resume=True) as folder:
+        assert list(folder.results) == ["b"]
+
+
 def test_a_line_in_the_middle_that_is_none_is_told_and_nothing_is_overwritten(tmp_path):
     with Folder(tmp_path, resume=False) as folder:
         folder.add(result("a"))

@@ -71,6 +71,10 @@ def test_what_is_left_out_has_defaults_and_blank_lines_are_passed_over(tmp_path)
         ({"id": "a"}, "it names no issue"),
         ({"issue": "x"}, "it has no id"),
         ({"id": 7, "issue": "x"}, "id must be a text"),
+        ({"id": "a", "issue": "x", "repo": "a\0b"}, "repo holds characters"),
+        ({"id": "a", "issue": "x", "base": "\ud800"}, "base holds characters"),
+        ({"id": "a\ud800", "issue": "x"}, "id holds characters"),
+        ({"id": "a", "issue": "x", "fail_to_pass": ["t\0"]}, "fail_to_pass holds characters"),
         ("[1]", "is no JSON object"),
         ('{"id": ', "is not JSON"),
         ("[" * 100_000, "is not JSON"),
@@ -80,6 +84,11 @@ def test_a_bad_line_says_what_is_wrong_and_takes_no_other_with_it(tmp_path, line
     bad, good = read(tmp_path, line, {"id": "good", "issue": "x"})
     assert told in bad.fault and bad.fault.startswith("line 1")
     assert not good.fault
+
+
+def test_an_issue_with_broken_characters_is_taken_without_them(tmp_path):
+    [line] = read(tmp_path, {"id": "a", "issue": "a\ud800b\0c\r\n"})
+    assert line.issue == "a\ufffdb\ufffdc\n" and not line.fault
 
 
 def test_nothing_to_do_is_told_at_once(tmp_path):
