@@ -184,6 +184,7 @@ def _shared(args: argparse.Namespace, folder: Folder, limit: Limit) -> Shared:
     for flag in (*FOR_FIX, "sandbox", "runtime"):
         value = getattr(args, flag.replace("-", "_"))
         flags += [] if value is None else [f"--{flag}={value}"]
+    flags += [f"--allow-host={host}" for host in args.allow_host or ()]
     logs = str((folder.path / "logs").absolute())
     return Shared(tuple(flags), folder.id, limit.usd, limit.tokens, time.time(), logs)
 

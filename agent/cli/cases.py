@@ -17,6 +17,7 @@ from agent.cli.inputs import (
     new_run_id,
     repository_settings,
     with_image,
+    with_sandbox_flags,
     with_test_command,
 )
 from agent.cli.streams import print_result, tell
@@ -117,9 +118,9 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
     from agent.config import checked
 
     settings = with_image(repository_settings(repository, base), args.image, args.dockerfile)
-    given = {"driver": args.sandbox, "runtime": args.runtime, "test": args.test}
-    given["test_from"] = None if args.test is None else "--test"
-    settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
+    settings = with_sandbox_flags(settings, args)
+    if args.test is not None:
+        settings = replace(settings, test=args.test, test_from="--test")
     settings, _ = with_test_command(checked(settings, "command line"), repository, base)
     return settings
 

@@ -102,7 +102,7 @@ def _arguments(line: TaskLine, shared: Shared) -> argparse.Namespace:
 
 
 def _task(line: TaskLine, args: argparse.Namespace, repository: Repository) -> Task:
-    from agent.cli.inputs import read_issue, test_ids
+    from agent.cli.inputs import test_ids
     from agent.errors import UsageError
     from agent.git import PatchError
     from agent.types import Task
@@ -114,9 +114,12 @@ def _task(line: TaskLine, args: argparse.Namespace, repository: Repository) -> T
             repository.apply(repository.tree_of(base), hidden)
         except PatchError as error:
             raise UsageError(f"test_patch does not apply to the base commit: {error}") from error
-    issue = line.issue if line.issue is not None else read_issue(str(line.issue_number))
+    if line.issue is None:
+        raise UsageError(
+            f"issue_number {line.issue_number}: reading issues from GitHub is not there yet; give the text as `issue`"
+        )
     source = f"issue {line.issue_number}" if line.issue_number is not None else f"task {line.id}"
-    return Task(issue, source, str(repository.path), base, test_ids(list(line.fail_to_pass)), hidden)
+    return Task(line.issue, source, str(repository.path), base, test_ids(list(line.fail_to_pass)), hidden)
 
 
 def _short(event: Mapping[str, Any]) -> dict[str, Any]:
