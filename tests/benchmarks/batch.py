@@ -3,7 +3,8 @@
 Half of the tasks are `local/repair`'s, half a scripted model's, over four small repositories, each a real bug with its
 failing test, in sandboxes of the engine that is here. Each half runs undisturbed; then again, while tasks and drivers
 are killed (SIGKILL) at random moments and the batch is resumed until all is done. Prints the share of the machine's CPU
-time that was in use, the memory of a task's process, what is left over, and whether both ways gave the same results.
+time that was in use (by anybody), the memory of a task's process, what is left over, and whether both ways gave the
+same results.
 """
 
 from __future__ import annotations
@@ -183,6 +184,12 @@ def disturbed(folder: Path, model: str, workers: int, kills: int, seed: int, mos
         process = start(folder, "killed", model, workers, "--resume")
 
 
+def _filled(folder: Path, workers: int, seconds: float) -> float:
+    """The share of the workers' time in which a task ran; the rest is the batch's own, and its end, when none waits."""
+    lines = (folder / "quiet/results.jsonl").read_text().splitlines()
+    return sum(json.loads(line)["seconds"] for line in lines) / (workers * seconds)
+
+
 def _reason(folder: Path, task: str) -> str:
     """Why a task of the disturbed batch has no accepted patch."""
     for line in map(json.loads, (folder / "killed/results.jsonl").read_text().splitlines()):
@@ -224,6 +231,8 @@ def main() -> int:
             print(
                 f"  {60 * count / seen.seconds:.1f} tasks a minute; the CPUs were in use {100 * seen.busy:.0f} %"
             )
+            filled = 100 * _filled(folder, given.workers, seen.seconds)
+            print(f"  a task ran in {filled:.0f} % of the workers' time")
             own, share = statistics.median(seen.own_mb), statistics.median(seen.share_mb)
             print(
                 f"  memory of a task: {own:.0f} MB of its own (most {max(seen.own_mb):.0f}), {share:.0f} with its share"
