@@ -130,6 +130,8 @@ def _limit(args: argparse.Namespace) -> Limit:
         value = getattr(args, flag)
         if value is not None and not 0 < value < 1_000_000:
             raise UsageError(f"--{flag.replace('_', '-')} must be a number above 0, not {value}")
+    if args.per_provider is not None and not args.model:
+        raise UsageError("--per-provider needs --model: else each repository names its own models")
     checked(replace(Settings(), usd=args.budget, tokens=args.tokens), "command line")
     return Limit(args.budget, args.tokens)
 

@@ -66,6 +66,14 @@ def starts(folder: Path, task: str) -> list[int]:
     return [int(line.split()[0]) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def test_what_tasks_are_forked_from_has_no_thread():
+    # A fork has only the thread that forks: what another one held would be held for ever.
+    program = (
+        "import agent.batch.warm, threading; assert threading.active_count() == 1, threading.enumerate()"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_a_task_whose_process_dies_is_run_again_and_then_a_crash_but_never_a_patch(tmp_path):
     told = by_id(list(batch(lines(tmp_path, "accepted", "dies-once", "dies", "leaves", "rejected"))))
     assert {name: result.status for name, result in told.items()} == {
@@ -288,6 +296,7 @@ def test_results_of_shards_are_merged(tmp_path):
         (["--budget", "1", "--model", "openai/nobody-knows"], "can't be kept"),
         (["--model", "anthropic/claude-haiku-4-5"], "ANTHROPIC_API_KEY"),
         (["--shard", "3/2"], "write K/N"),
+        (["--per-provider", "2"], "--per-provider needs --model"),
         (["--repo", "https://a:b@h/x"], "credential helper"),
         (["--engine", "ray"], "--engine ray"),
     ],
