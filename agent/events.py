@@ -39,7 +39,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class PhaseStarted:
-    """`setup`, `baseline`, `attempt` or `gate`."""
+    """`setup`, `baseline`, `attempt`, `gate` or `publish`."""
 
     phase: str
     detail: str = ""

@@ -15,7 +15,6 @@ from agent.cli.inputs import (
     add_image_flags,
     add_sandbox_flags,
     new_run_id,
-    repository_settings,
     with_image,
     with_sandbox_flags,
     with_test_command,
@@ -115,7 +114,7 @@ def _say(text: str) -> None:
 def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Settings:
     from dataclasses import replace
 
-    from agent.config import checked
+    from agent.config import checked, repository_settings
 
     settings = with_image(repository_settings(repository, base), args.image, args.dockerfile)
     settings = with_sandbox_flags(settings, args)

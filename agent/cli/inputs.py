@@ -91,10 +91,6 @@ def read_file(path: str, flag: str, limit: int = MAX_FILE) -> bytes:
 
 def read_issue(source: str) -> str:
     """The issue's text from a file, or from standard input for "-"."""
-    if source != "-" and (source.isdigit() or source.startswith(("http://", "https://"))):
-        raise UsageError(
-            f"--issue {source}: reading issues from GitHub is not there yet; save the text to a file and pass that"
-        )
     if source == "-":
         data = sys.stdin.buffer.read(MAX_ISSUE + 1) if sys.stdin is not None else b""
         if len(data) > MAX_ISSUE:
@@ -134,21 +130,6 @@ def dollars(text: str) -> Decimal:
         return Decimal(text)
     except InvalidOperation as error:
         raise ValueError(f"no amount of dollars: {text!r}") from error
-
-
-def repository_settings(repository: Repository, base: str) -> Settings:
-    """What agent.toml, or [tool.agent] of pyproject.toml, says at the base commit."""
-    from agent.config import Settings, from_pyproject, from_toml
-
-    files = repository.files(repository.tree_of(base))
-    settings = Settings()
-    if "pyproject.toml" in files:
-        text = repository.blob(files["pyproject.toml"][1]).decode("utf-8", "replace")
-        settings = from_pyproject(text, settings)
-    if "agent.toml" in files:
-        text = repository.blob(files["agent.toml"][1]).decode("utf-8", "replace")
-        settings = from_toml(text, "agent.toml", settings)
-    return settings
 
 
 def with_servers(settings: Settings, path: str | None) -> Settings:

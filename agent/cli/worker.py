@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,6 +17,7 @@ from agent.batch.engine import Shared
 from agent.batch.tasks import TaskLine
 
 if TYPE_CHECKING:
+    from agent.cli.github import GitHub
     from agent.git import Repository
     from agent.types import Task
 
@@ -61,6 +62,7 @@ def _fixed(line: TaskLine, shared: Shared, tell: Any) -> dict[str, Any]:
     from agent.batch.tasks import is_url
     from agent.budget import is_of_batch
     from agent.cli import fix
+    from agent.cli.github import open_github
     from agent.config import home
     from agent.git import Repository
     from agent.run import Publish
@@ -69,9 +71,12 @@ def _fixed(line: TaskLine, shared: Shared, tell: Any) -> dict[str, Any]:
     path: str | Path = line.repo
     if is_url(line.repo):
         path = cloned(line.repo, line.base, home() / "repositories", since=shared.began)
-    with Repository(path) as repository:
-        task = _task(line, args, repository)
-        run, _ = fix.fixed(args, task, repository, Publish(), [tell], shared.ledger)
+    with Repository(path) as repository, open_github(_issue(line), None, False, repository) as github:
+        task, notices = _task(line, repository, github)
+        hidden = fix.tokens_of(github)
+        run, _ = fix.fixed(
+            args, task, repository, Publish(), [tell], shared.ledger, notices=notices, hidden=hidden
+        )
     patch = None
     if run["status"] in ("accepted", "needs_review") and run["patch"]:
         patch = Path(run["patch"]).read_bytes().decode("utf-8", "surrogateescape")
@@ -101,9 +106,25 @@ def _arguments(line: TaskLine, shared: Shared) -> argparse.Namespace:
     return args
 
 
-def _task(line: TaskLine, args: argparse.Namespace, repository: Repository) -> Task:
+def _issue(line: TaskLine) -> str:
+    """The issue as `agent fix --issue` would have it named; one whose text is in the line is asked of nobody."""
+    from agent.batch.tasks import is_url
+    from agent.forge.remote import place_of_remote
+
+    if line.issue is not None:
+        return "-"
+    place = place_of_remote(line.repo) if is_url(line.repo) else None
+    return (
+        f"https://{place.host}/{place.slug}/issues/{line.issue_number}" if place else str(line.issue_number)
+    )
+
+
+def _task(line: TaskLine, repository: Repository, github: GitHub | None) -> tuple[Task, Sequence[str]]:
+    """The task, and what a person should know of how its issue's text came about."""
+    from agent.cli.github import issue_text
     from agent.cli.inputs import test_ids
     from agent.errors import UsageError
+    from agent.forge.issue import without_hidden
     from agent.git import PatchError
     from agent.types import Task
 
@@ -114,12 +135,14 @@ def _task(line: TaskLine, args: argparse.Namespace, repository: Repository) -> T
             repository.apply(repository.tree_of(base), hidden)
         except PatchError as error:
             raise UsageError(f"test_patch does not apply to the base commit: {error}") from error
-    if line.issue is None:
-        raise UsageError(
-            f"issue_number {line.issue_number}: reading issues from GitHub is not there yet; give the text as `issue`"
-        )
+    notices: Sequence[str]
+    if line.issue is not None:
+        issue, notices = without_hidden(line.issue)
+    else:
+        issue, notices = issue_text(_issue(line), None, github)
     source = f"issue {line.issue_number}" if line.issue_number is not None else f"task {line.id}"
-    return Task(line.issue, source, str(repository.path), base, test_ids(list(line.fail_to_pass)), hidden)
+    ids = test_ids(list(line.fail_to_pass))
+    return Task(issue, source, str(repository.path), base, ids, hidden), notices
 
 
 def _short(event: Mapping[str, Any]) -> dict[str, Any]:
