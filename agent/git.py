@@ -318,6 +318,13 @@ class Repository:
             text = self._git(["cat-file", "commit", commit]).decode("utf-8", "replace")
             yield Commit(commit, tuple(parents), text.partition("\n\n")[2])
 
+    def work_tree(self) -> Path:
+        """The root of the work tree. Raises UsageError for a bare repository."""
+        done = self._theirs(["rev-parse", "--path-format=absolute", "--show-toplevel"])
+        if done.returncode:
+            raise UsageError(f"{self.path} has no work tree: name a clone with its files")
+        return Path(done.stdout.decode("utf-8", "surrogateescape").removesuffix("\n"))
+
     def remote_url(self, name: str) -> str | None:
         """Where a remote is, by the repository's own configuration; None when there is no such remote."""
         done = self._theirs(["remote", "get-url", "--", name])

@@ -113,7 +113,10 @@ class Run:
         threading.Thread(target=_import_sdks, args=(self.settings.models,), daemon=True).start()
         try:
             ending = await self._ended()
-            await self._to_forge(self.reached or ending)
+            ending = self.reached = await self._to_forge(self.reached or ending)
+        except BaseException:
+            self.reached = self._unpublished(self.reached)
+            raise
         finally:
             self.log.append(events.RunEnded(self._keep(self.reached or ending)))
         assert self.result is not None
@@ -153,17 +156,14 @@ class Run:
         write_atomically(self.folder / "result.json", json.dumps(self.result, indent=2).encode() + b"\n")
         return self.result
 
-    async def _to_forge(self, ending: RunEnding) -> None:
+    async def _to_forge(self, ending: RunEnding) -> RunEnding:
         """Publish how the run ended, from its folder, where the verdict is whatever becomes of that."""
         forge = self.publish.forge
         if forge is None:
-            return
+            return ending
         self._keep(ending)
         self.log.append(events.PhaseStarted("publish"))
-        solved = ending.status == "accepted"
         again = f"; try it again with: {forge.again(self.folder)}"
-        if solved:  # should it be interrupted
-            self.reached = replace(ending, error=f"not published: interrupted{again}")
         try:
             done = await anyio.to_thread.run_sync(forge, self.folder, abandon_on_cancel=True)
         except Refused as refused:
@@ -175,11 +175,19 @@ class Run:
         else:
             for what in filter(None, (done.pr_url, done.comment_url)):
                 self._note(f"published: {what}")
-            if solved:
-                self.reached = replace(ending, branch=done.branch, pr_url=done.pr_url)
-            return
+            accepted = ending.status == "accepted"
+            return replace(ending, branch=done.branch, pr_url=done.pr_url) if accepted else ending
         self._note(fault, "warning")
-        self.reached = replace(ending, error=fault if solved else ending.error or fault)
+        return replace(ending, error=fault if ending.status == "accepted" else ending.error or fault)
+
+    def _unpublished(self, reached: RunEnding | None) -> RunEnding | None:
+        """What an interrupted run has come to: accepted, but not where the user asked for it, is no success."""
+        forge = self.publish.forge
+        if forge is None or reached is None or reached.status != "accepted" or reached.error:
+            return reached
+        return replace(
+            reached, error=f"interrupted before it was published; publish it with: {forge.again(self.folder)}"
+        )
 
     async def _steps(self, scratch: Path) -> RunEnding:
         for line in filter(None, map(warning, dict.fromkeys(self.settings.models))):

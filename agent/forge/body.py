@@ -100,7 +100,7 @@ def failure_comment(run: RunFolder, words: Words) -> str:
     secrets, result = words.secrets, run.result
     parts = [
         comment_marker(words.issue),
-        f"No pull request: {_WHY[run.status]} (`{run.status}`).",
+        f"This run brought no pull request: {_WHY[run.status]} (`{run.status}`).",
     ]
     if result["error"]:
         parts.append(block(result["error"], secrets, 1500, prose=True))

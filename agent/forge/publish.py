@@ -23,7 +23,7 @@ from agent.forge.folder import Accepted, RunFolder, read_run
 from agent.forge.remote import Place
 from agent.forge.tree import changed, commit_tree
 
-MAX_COMMENTS = 1000
+MAX_COMMENTS = 5000
 """Of an issue, among which ours is looked for."""
 MAX_PULLS = 100
 
@@ -177,20 +177,17 @@ class _Publisher:
 
     def _pull_request(self, branch: str, text: str) -> str:
         """The URL of the branch's open pull request, which says `text`."""
-        title = body.title(self.run, self.words)
 
         def make() -> Mapping[str, Any]:
+            title = body.title(self.run, self.words)
             wanted = {"title": title, "head": branch, "base": self.default, "body": text, "draft": True}
             made: Mapping[str, Any] = self.client.post(f"/repos/{self.slug}/pulls", wanted)
             return made
 
         pull = self.client.once(lambda: self._open_pull(branch), make)
         # A text without our marker was written by a person.
-        if (pull["body"] or "").startswith(body.PULL_MARKER) and (pull["body"], pull["title"]) != (
-            text,
-            title,
-        ):
-            self.client.patch(f"/repos/{self.slug}/pulls/{pull['number']}", {"title": title, "body": text})
+        if (pull["body"] or "").startswith(body.PULL_MARKER) and pull["body"] != text:
+            self.client.patch(f"/repos/{self.slug}/pulls/{pull['number']}", {"body": text})
         return str(pull["html_url"])
 
     def _open_pull(self, branch: str) -> Mapping[str, Any] | None:

@@ -3,9 +3,11 @@
 import json
 import re
 import subprocess
+import threading
 import time
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from agent.config import Settings
@@ -123,7 +125,7 @@ def test_a_run_that_was_not_accepted_has_one_comment_which_later_runs_update(wor
     assert (one.verdict, one.pr_url, world.state.pulls) == ("rejected", None, {})
     (said,) = world.state.comments.values()
     assert said.body.startswith(
-        "<!-- assay comment issue=7 -->\n\nNo pull request: the gate accepted no patch"
+        "<!-- assay comment issue=7 -->\n\nThis run brought no pull request: the gate accepted no patch"
     )
     for part in (
         "### What was tried",
@@ -199,12 +201,45 @@ def test_a_verdict_outlives_a_publication_that_fails(world):
         world.github.faults = {0: DOWN}
         done = RunEnding("accepted", patch=str(folder / "patch.diff"))
         (folder / "result.json").unlink()  # which the run itself writes
-        anyio.run(run._to_forge, done)
-        told = run._keep(run.reached)
+        told = run._keep(anyio.run(run._to_forge, done))
     assert (told["status"], told["pr_url"], exit_code(told)) == ("accepted", None, 3)
     assert told["error"].startswith("not published: GitHub can't be reached")
     again = f"agent publish {folder} --repository octo/calc --issue 7"
     assert told["error"].endswith(again)
+
+
+def test_an_interrupted_publication_is_no_success(world):
+    folder = world.run()
+    (folder / "result.json").unlink()
+    log = EventLog(folder / "more.jsonl", events=[event for _, event in read_events(folder / "events.jsonl")])
+    task = Task("# clamp() is wrong", "7", str(world.repo), world.base)
+    waiting, over = threading.Event(), threading.Event()
+
+    class Solved(Run):
+        async def _ended(self):
+            self.reached = RunEnding("accepted", patch=str(folder / "patch.diff"))
+            return self.reached
+
+    def sleep(seconds):
+        waiting.set()
+        over.wait(60)
+
+    async def interrupted(run):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run.execute)
+            await anyio.to_thread.run_sync(waiting.wait)
+            tasks.cancel_scope.cancel()
+
+    api = Api(world.github.api_url, f"{world.github.api_url}/graphql", TOKEN)
+    with Client(api, sleep=sleep) as client:
+        publish = Publish(forge=Publication(client, PLACE, Words((), 7)))
+        run = Solved(RUN, task, Settings(), log, folder, None, publish)
+        world.github.faults = {0: DOWN}
+        anyio.run(interrupted, run)
+        over.set()
+    told = json.loads((folder / "result.json").read_text())
+    assert (told["status"], exit_code(told)) == ("accepted", 3)
+    assert told["error"].startswith("interrupted before it was published; publish it with: agent publish ")
 
 
 # ---- what must not be published
