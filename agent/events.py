@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.errors import UsageError
+from agent.redaction import redact
 from agent.types import Reply, ToolCall, Usage
 
 VERSION = 1
@@ -356,39 +357,6 @@ def decode(data: Mapping[str, Any]) -> Event:
             values[name] = Decimal(str(values[name]))
     event: Event = cls(**values)
     return event
-
-
-def secret_values(environ: Mapping[str, str]) -> list[str]:
-    """Values of environment variables that are secret by their name and look it.
-
-    A plain word or a path is passed over: a database password "postgres" would else be cut out of the code that a
-    model reads and writes.
-    """
-    return sorted(
-        {v for k, v in environ.items() if _SECRET_NAME.search(k) and looks_secret(v)}, key=len, reverse=True
-    )
-
-
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.I)
-
-
-def looks_secret(value: str) -> bool:
-    kinds = (str.islower, str.isupper, str.isdigit)
-    mixed = sum(any(kind(c) for c in value) for kind in kinds) > 1
-    return not value.startswith(("/", "~")) and len(value) >= 8 and (mixed or len(value) >= 20)
-
-
-def redact(value: Any, secrets: Sequence[str]) -> Any:
-    """`value` with every secret in its strings replaced; the keys of mappings stay."""
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, "[secret]")
-        return value
-    if isinstance(value, Mapping):
-        return {key: redact(item, secrets) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [redact(item, secrets) for item in value]
-    return value
 
 
 @dataclass

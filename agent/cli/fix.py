@@ -117,10 +117,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def main(args: argparse.Namespace) -> int:
     from agent.cli.signals import run_async
     from agent.config import home
-    from agent.events import EventLog, secret_values
+    from agent.events import EventLog
     from agent.gate import Shelf
     from agent.git import Repository
     from agent.progress import open_view
+    from agent.redaction import secret_values
     from agent.result import exit_code
     from agent.run import Publish, Run
 
