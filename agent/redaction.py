@@ -47,8 +47,8 @@ def redact(value: Any, secrets: Sequence[str]) -> Any:
 
 
 # What is before a pattern's group `keep`, if it has one, stays. All patterns are bounded, or begin at the edge of a
-# word and read each character once, so that hostile text costs no more than its length. Hashes of git, digests and UUIDs
-# have none of these shapes: no pattern takes hexadecimal without a prefix of its own.
+# word and read each character once, so that hostile text costs no more than its length. Hashes of git, digests and
+# UUIDs have none of these shapes: no pattern takes hexadecimal without a prefix of its own.
 _EDGE = r"(?<![A-Za-z0-9_-])"
 _MIXED = r"(?=[a-zA-Z_-]*[0-9])(?=[a-z0-9_-]*[A-Z])(?=[A-Z0-9_-]*[a-z])"
 _SHAPES = (
