@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +124,7 @@ def main(args: argparse.Namespace) -> int:
     from agent.redaction import secret_values
     from agent.result import exit_code
     from agent.run import Publish, Run
+    from agent.runs import held
 
     stream = _Stream()
     with Repository(args.repo) as repository:
@@ -138,17 +139,19 @@ def main(args: argparse.Namespace) -> int:
         log = EventLog(folder / "events.jsonl", secrets)
         if args.stream_json:
             log.listeners.append(stream.show)
-        with open_view(sys.stderr) as view, open_budget(settings, run_id, log) as budget:
-            log.listeners.append(view.show)
-            shelf = Shelf(home() / "baselines")
-            run = Run(run_id, task, settings, log, folder, repository, publish, shelf, budget=budget)
-            _started(run, repository, tests)
-            try:
-                result = run_async(run.execute)
-            except KeyboardInterrupt:
-                if run.result is None:
-                    raise
-                result = run.result
+        with held(folder):
+            with open_view(sys.stderr) as view, open_budget(settings, run_id, log) as budget:
+                log.listeners.append(view.show)
+                shelf = Shelf(home() / "baselines")
+                run = Run(run_id, task, settings, log, folder, repository, publish, shelf, budget=budget)
+                _started(run, repository, tests)
+                try:
+                    result = run_async(run.execute)
+                except KeyboardInterrupt:
+                    if run.result is None:
+                        raise
+                    result = run.result
+            _write_page(folder, secrets)
     code = exit_code(result)
     if args.stream_json:
         return lost_code(code) if stream.lost else code
@@ -265,6 +268,18 @@ def _started(run: Run, repository: Repository, tests: str) -> None:
         )
 
 
+def _write_page(folder: Path, secrets: Sequence[str]) -> None:
+    """Put the page of the run into its folder; the verdict doesn't depend on it."""
+    from agent.report.page import write_page
+
+    try:
+        write_page(folder, secrets)
+    except (OSError, AgentError, ValueError) as error:
+        tell(f"the page of the run could not be written: {printable(str(error))}")
+    except KeyboardInterrupt:
+        tell("interrupted, so the run has no page; `agent show --html` writes it")
+
+
 def _report(result: Mapping[str, Any], folder: Path) -> str:
     """The last words of a run, for a person."""
     from agent.explain import explained
@@ -279,6 +294,8 @@ def _report(result: Mapping[str, Any], folder: Path) -> str:
     lines.append(
         f"cost: {'unknown' if cost is None else f'{cost:.4f} USD'}   run: {result['run_id']}   {folder}"
     )
+    if (page := folder / "report.html").exists():
+        lines.append(f"page: {page}")
     budget = result["budget"]
     if budget and (budget["usd_limit"], budget["tokens_limit"]) != (None, None):
         lines.append(f"budget: {money(budget)}")

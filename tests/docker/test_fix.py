@@ -51,7 +51,7 @@ def test_a_fix_is_accepted_and_the_repository_is_left_alone(tmp_path):
     assert proof["base"] == result["base"]
     assert (proof["before"][ABOVE], proof["after"][ABOVE]) == ("failed", "passed")
     assert result["run_id"] in agent(tmp_path, "runs").stdout
-    shown = agent(tmp_path, "show", result["run_id"]).stdout
+    shown = agent(tmp_path, "show", "--steps", result["run_id"]).stdout
     assert "edit_file" in shown
     assert "accepted" in shown
 
