@@ -46,61 +46,69 @@ def redact(value: Any, secrets: Sequence[str]) -> Any:
     return value
 
 
-# What is before a pattern's group `keep`, if it has one, stays. All patterns are bounded, or begin at the edge of a
-# word and read each character once, so that hostile text costs no more than its length. Hashes of git, digests and
-# UUIDs have none of these shapes: no pattern takes hexadecimal without a prefix of its own.
+# By what must be in a text, in lower case, for the pattern to be tried: most texts have none of it. What is before a
+# pattern's group `keep`, if it has one, stays. All patterns are bounded, or begin at the edge of a word and read each
+# character once, so that hostile text costs no more than its length. Hashes of git, digests and UUIDs have none of
+# these shapes: no pattern takes hexadecimal without a prefix of its own.
 _EDGE = r"(?<![A-Za-z0-9_-])"
 _MIXED = r"(?=[a-zA-Z_-]*[0-9])(?=[a-z0-9_-]*[A-Z])(?=[A-Z0-9_-]*[a-z])"
-_SHAPES = (
+_SHAPES: Mapping[str, str] = {
     # providers of models: Anthropic and OpenAI (CSS classes as sk-toggleable__content have no digits and capitals),
     # OpenRouter, Google, Hugging Face
-    rf"{_EDGE}sk-{_MIXED}[A-Za-z0-9_-]{{20,}}",
-    rf"{_EDGE}sk-or-v1-[0-9a-f]{{32,}}",
-    rf"{_EDGE}AIza[0-9A-Za-z_-]{{35}}",
-    rf"{_EDGE}GOCSPX-[0-9A-Za-z_-]{{20,}}",
-    rf"{_EDGE}ya29\.[0-9A-Za-z_-]{{20,}}",
-    rf"{_EDGE}hf_[A-Za-z0-9]{{30,}}",
+    "sk-": rf"{_EDGE}sk-(?:or-v1-[0-9a-f]{{32,}}|{_MIXED}[A-Za-z0-9_-]{{20,}})",
+    "aiza": rf"{_EDGE}AIza[0-9A-Za-z_-]{{35}}",
+    "gocspx-": rf"{_EDGE}GOCSPX-[0-9A-Za-z_-]{{20,}}",
+    "ya29.": rf"{_EDGE}ya29\.[0-9A-Za-z_-]{{20,}}",
+    "hf_": rf"{_EDGE}hf_[A-Za-z0-9]{{30,}}",
     # forges and package registries
-    rf"{_EDGE}gh[pousr]_[A-Za-z0-9]{{36,}}",
-    rf"{_EDGE}github_pat_[A-Za-z0-9_]{{22,}}",
-    rf"{_EDGE}glpat-[A-Za-z0-9_-]{{20,}}",
-    rf"{_EDGE}npm_[A-Za-z0-9]{{36}}",
-    rf"{_EDGE}pypi-AgE[A-Za-z0-9_-]{{50,}}",
+    "gh": rf"{_EDGE}gh[pousr]_[A-Za-z0-9]{{36,}}",
+    "github_pat_": rf"{_EDGE}github_pat_[A-Za-z0-9_]{{22,}}",
+    "glpat-": rf"{_EDGE}glpat-[A-Za-z0-9_-]{{20,}}",
+    "npm_": rf"{_EDGE}npm_[A-Za-z0-9]{{36}}",
+    "pypi-age": rf"{_EDGE}pypi-AgE[A-Za-z0-9_-]{{50,}}",
     # clouds, payments, chat
-    rf"{_EDGE}(?:AKIA|ASIA)[0-9A-Z]{{16}}(?![0-9A-Z])",
-    r"(?i:aws_?secret_?access_?key|aws_?session_?token)(?:[\"']?\s{0,9}[:=]\s{0,9}[\"']?)(?P<keep1>)[A-Za-z0-9/+=]{40,}",
-    rf"{_EDGE}[rs]k_(?:live|test)_[0-9A-Za-z]{{16,}}",
-    rf"{_EDGE}xox[abeoprs]-[A-Za-z0-9-]{{10,}}",
-    rf"{_EDGE}xapp-[A-Za-z0-9-]{{10,}}",
-    r"hooks\.slack\.com/services/(?P<keep2>)[A-Za-z0-9/]{20,}",
+    "akia": rf"{_EDGE}AKIA[0-9A-Z]{{16}}(?![0-9A-Z])",
+    "asia": rf"{_EDGE}ASIA[0-9A-Z]{{16}}(?![0-9A-Z])",
+    "aws": r"(?i:aws_?secret_?access_?key|aws_?session_?token)[\"']?\s{0,9}[:=]\s{0,9}[\"']?(?P<keep>)"
+    r"[A-Za-z0-9/+=]{40,}",
+    "k_live_": rf"{_EDGE}[rs]k_live_[0-9A-Za-z]{{16,}}",
+    "k_test_": rf"{_EDGE}[rs]k_test_[0-9A-Za-z]{{16,}}",
+    "xox": rf"{_EDGE}xox[abeoprs]-[A-Za-z0-9-]{{10,}}",
+    "xapp-": rf"{_EDGE}xapp-[A-Za-z0-9-]{{10,}}",
+    "hooks.slack.com": r"hooks\.slack\.com/services/(?P<keep>)[A-Za-z0-9/]{20,}",
     # whatever the kind: JSON web tokens, private keys (a torn one to its last line), headers, URLs
-    rf"{_EDGE}eyJ[A-Za-z0-9_-]{{8,}}\.eyJ[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]{{8,}}",
-    r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
+    "eyj": rf"{_EDGE}eyJ[A-Za-z0-9_-]{{8,}}\.eyJ[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]{{8,}}",
+    "private key": r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
     r"(?:(?:[^-]|-(?!----)){0,20000}-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
     r"|(?:(?:\s|\\[nr])*[A-Za-z0-9+/=]{20,})*)",
-    r"(?i:authorization|x-api-key|x-goog-api-key|api-key)[\"']?\s{0,9}[:=]\s{0,9}[\"']?"
-    r"(?:(?i:bearer|basic|token)\s{1,9}|(?=[A-Za-z._~+/=-]*[0-9]))(?P<keep3>)[A-Za-z0-9._~+/=-]{8,}",
-    rf"{_EDGE}(?i:bearer)\s{{1,9}}(?P<keep4>)(?=[A-Za-z._~+/=-]*[0-9])(?=[0-9._~+/=-]*[A-Za-z])"
+    "authorization": r"(?i:authorization)[\"']?\s{0,9}[:=]\s{0,9}[\"']?"
+    r"(?:(?i:bearer|basic|token)\s{1,9}|(?=[A-Za-z._~+/=-]*[0-9]))(?P<keep>)[A-Za-z0-9._~+/=-]{8,}",
+    "api-key": r"(?i:api-key)[\"']?\s{0,9}[:=]\s{0,9}[\"']?(?=[A-Za-z._~+/=-]*[0-9])(?P<keep>)[A-Za-z0-9._~+/=-]{8,}",
+    "bearer": rf"{_EDGE}(?i:bearer)\s{{1,9}}(?P<keep>)(?=[A-Za-z._~+/=-]*[0-9])(?=[0-9._~+/=-]*[A-Za-z])"
     r"[A-Za-z0-9._~+/=-]{16,}",
-    rf"{_EDGE}(?i:basic)\s{{1,9}}(?P<keep5>)(?=[A-Za-z+/]*[0-9=])(?=[a-z0-9+/]*[A-Z])(?=[A-Z0-9+/]*[a-z])"
+    "basic": rf"{_EDGE}(?i:basic)\s{{1,9}}(?P<keep>)(?=[A-Za-z+/]*[0-9=])(?=[a-z0-9+/]*[A-Z])(?=[A-Z0-9+/]*[a-z])"
     r"[A-Za-z0-9+/]{16,}={0,2}",
-    r"(?<=://)[^\s/:@\"'<>]{0,256}:(?P<keep6>)[^\s/@\"'<>]{1,1024}(?=@)",
-    r"[?&](?i:key|api_?key|token|access_token|client_secret|password|sig|signature)=(?P<keep7>)[^\s&\"'<>#]{12,}",
-)
-_ANY = re.compile("|".join(f"(?:{shape})" for shape in _SHAPES))
+    "://": r"(?<=://)[^\s/:@\"'<>]{0,256}:(?P<keep>)[^\s/@\"'<>]{1,1024}(?=@)",
+    "=": r"[?&](?i:key|api_?key|token|access_token|client_secret|password|sig|signature)=(?P<keep>)[^\s&\"'<>#]{12,}",
+}
+_PATTERNS = [(hint, re.compile(shape)) for hint, shape in _SHAPES.items()]
 
 
 def _cut(found: re.Match[str]) -> str:
-    kept = next((end for name in found.re.groupindex if (end := found.end(name)) >= 0), found.start())
+    kept = found.end("keep") if "keep" in found.re.groupindex else found.start()
     return found.string[found.start() : kept] + CUT
 
 
 def without_shapes(value: Any) -> Any:
-    """`value` without what has the shape of a known kind of key, token or password; the keys of mappings stay."""
+    """`value` without what has the shape of a known kind of key, token or password, also in the keys of mappings."""
     if isinstance(value, str):
-        return _ANY.sub(_cut, value)
+        lowered = value.lower()
+        for hint, pattern in _PATTERNS:
+            if hint in lowered:
+                value = pattern.sub(_cut, value)
+        return value
     if isinstance(value, Mapping):
-        return {key: without_shapes(item) for key, item in value.items()}
+        return {without_shapes(key): without_shapes(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [without_shapes(item) for item in value]
     return value

@@ -30,6 +30,7 @@ from agent.cli.inputs import (
 )
 from agent.cli.streams import OutputLost, lost_code, print_result, tell
 from agent.errors import AgentError
+from agent.redaction import without_shapes
 from agent.text import printable
 from agent.types import Task
 
@@ -120,7 +121,7 @@ def main(args: argparse.Namespace) -> int:
     from agent.events import EventLog
     from agent.gate import Shelf
     from agent.git import Repository
-    from agent.progress import open_view
+    from agent.logs import followed
     from agent.redaction import secret_values
     from agent.result import exit_code
     from agent.run import Publish, Run
@@ -140,8 +141,11 @@ def main(args: argparse.Namespace) -> int:
         if args.stream_json:
             log.listeners.append(stream.show)
         with held(folder):
-            with open_view(sys.stderr) as view, open_budget(settings, run_id, log) as budget:
-                log.listeners.append(view.show)
+            with (
+                followed(sys.stderr, os.environ, secrets, run_id) as show,
+                open_budget(settings, run_id, log) as budget,
+            ):
+                log.listeners.append(show)
                 shelf = Shelf(home() / "baselines")
                 run = Run(run_id, task, settings, log, folder, repository, publish, shelf, budget=budget)
                 _started(run, repository, tests)
@@ -224,7 +228,7 @@ class _Stream:
         if self.lost:
             return
         try:
-            print(json.dumps(event), flush=True)
+            print(json.dumps(without_shapes(event)), flush=True)
         except OutputLost as lost:
             self.lost = True
             tell(f"could not write the events to stdout: {lost}; the run goes on")

@@ -8,14 +8,11 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from agent.errors import UsageError
 from agent.redaction import without_shapes
 from agent.text import printable
-
-if TYPE_CHECKING:
-    from agent.report.story import Logged
 
 T = TypeVar("T")
 
@@ -47,12 +44,11 @@ def main(args: argparse.Namespace) -> int:
         return _page(folder, args.html)
     if args.steps or args.full:
         return _steps(folder, args.full)
-    from agent.events import read_events
     from agent.progress import terminal_width
     from agent.report.brief import brief
-    from agent.report.story import tell
+    from agent.report.story import read, tell
 
-    log = list(read_events(folder / "events.jsonl"))
+    log = read(folder)
     width = terminal_width(sys.stdout)
     _print(_told(folder, lambda log: list(brief(tell(log), folder, width)), log))
     return 0
@@ -60,15 +56,14 @@ def main(args: argparse.Namespace) -> int:
 
 def _page(folder: Path, name: str) -> int:
     from agent.cli.inputs import check_output
-    from agent.events import read_events
     from agent.redaction import secret_values
     from agent.report.page import NAME, page, patches
+    from agent.report.story import read
     from agent.result import write_atomically
 
     output = check_output(name, "--html") if name else folder / NAME
-    log: Logged = list(read_events(folder / "events.jsonl"))
     diffs = patches(folder, secret_values(os.environ))
-    made = _told(folder, lambda log: page(log, diffs), log)
+    made = _told(folder, lambda log: page(log, diffs), read(folder))
     write_atomically(output, made.encode())
     print(printable(str(output)))
     return 0
@@ -82,8 +77,9 @@ def _steps(folder: Path, full: bool) -> int:
     log: list[Event] = []
     width = terminal_width(sys.stdout)
     numbered = False
-    for data, event in read_events(folder / "events.jsonl"):
+    for raw, event in read_events(folder / "events.jsonl"):
         log.append(event)
+        data = without_shapes(raw)
         if data["type"] == "run_started":
             numbered = _told(folder, is_side_by_side, data)
         lines = partial(event_lines, full=full, width=width, numbered=numbered)
@@ -105,4 +101,4 @@ def _told(folder: Path, make: Callable[[Any], T], what: Any) -> T:
 
 
 def _print(lines: Iterable[str]) -> None:
-    print(without_shapes(printable("\n".join(lines))))
+    print(printable("\n".join(lines)))

@@ -15,11 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.events import read_events
 from agent.redaction import redact, without_shapes
 from agent.report import charts
 from agent.report.steps import bounded, steps
-from agent.report.story import AttemptTold, Logged, Story, compared, tell, unchanged, worked
+from agent.report.story import AttemptTold, Logged, Story, compared, read, tell, unchanged, worked
 from agent.text import printable
 
 if TYPE_CHECKING:
@@ -44,18 +43,17 @@ def write_page(folder: Path, secrets: Sequence[str] = ()) -> Path:
     from agent.result import write_atomically
 
     path = folder / NAME
-    write_atomically(
-        path, page(list(read_events(folder / "events.jsonl")), patches(folder, secrets)).encode()
-    )
+    write_atomically(path, page(read(folder), patches(folder, secrets)).encode())
     return path
 
 
 def patches(folder: Path, secrets: Sequence[str] = ()) -> dict[int, str]:
-    """The patch of each attempt that was judged."""
+    """The patch of each attempt that was judged, without secrets."""
     found = {}
     for path in sorted((folder / "gate").glob("*.diff")):
         if path.stem.isdecimal():
-            found[int(path.stem)] = redact(path.read_bytes().decode("utf-8", "replace"), secrets)
+            text = path.read_bytes().decode("utf-8", "replace")
+            found[int(path.stem)] = without_shapes(redact(text, secrets))
     return found
 
 
@@ -118,11 +116,10 @@ def _totals(story: Story) -> list[tuple[str, str]]:
 
 
 def _shown(value: Any) -> Any:
-    """A value as the page shows it, before it is escaped: control and bidirectional characters are spelled out, what
-    has the shape of a key is cut."""
+    """A value as the page shows it, before it is escaped: control and bidirectional characters are spelled out."""
     from markupsafe import Markup
 
-    return value if isinstance(value, Markup) else printable(without_shapes(str(value)))
+    return value if isinstance(value, Markup) else printable(str(value))
 
 
 def _tone(word: str) -> str:

@@ -5,9 +5,10 @@ Nothing here is escaped: whoever prints it makes it safe for where it goes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from agent import result
@@ -24,7 +25,10 @@ from agent.events import (
     RunStarted,
     ToolReturned,
     VerdictReached,
+    decode,
+    read_events,
 )
+from agent.redaction import without_shapes
 from agent.types import issue_title
 
 Logged = Sequence[tuple[Mapping[str, Any], Event]]
@@ -32,6 +36,16 @@ Logged = Sequence[tuple[Mapping[str, Any], Event]]
 
 MAX_ROWS = 200
 """Tests of a verdict that are listed."""
+
+
+def read(folder: Path) -> Logged:
+    """The events of a run, without what has the shape of a key: for all that leaves the run's folder. It is cut here,
+    since half a key, where a text is shortened, has no shape. Raises UsageError, OSError."""
+    return cleaned(read_events(folder / "events.jsonl"))
+
+
+def cleaned(log: Iterable[tuple[Mapping[str, Any], Event]]) -> Logged:
+    return [(data, decode(data)) for data in map(without_shapes, (data for data, _ in log))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -141,13 +142,19 @@ def test_what_is_too_long_is_cut_in_the_middle_and_said() -> None:
     assert "5,001 more lines" in page(session("one_attempt"), {1: "+line\n" * 9000})
 
 
-def test_secrets_of_a_known_shape_are_cut_from_texts_and_patches() -> None:
+def test_secrets_of_a_known_shape_are_cut_from_texts_and_patches(tmp_path: Path) -> None:
     key = "sk-ant-api03-" + "aB3" * 20
-    made = page(logged(every_kind(f"key {key} end")), {1: f"+KEY = '{key}'"})
-    assert key not in made and "key [secret] end" in made
+    log = events.EventLog(tmp_path / "events.jsonl")
+    for before in ("key ", "x" * 150 + " ", "x" * 19_950 + " "):  # also where a text is cut
+        for event in every_kind(f"{before}{key} end" + " more" * 5000):
+            log.append(event)
+    (tmp_path / "gate").mkdir()
+    (tmp_path / "gate" / "1.diff").write_text(f"+KEY = '{key}'\n")
+    made = write_page(tmp_path).read_text()
+    assert "sk-ant" not in made and "aB3aB3" not in made and "key [secret] end" in made
 
 
-def test_it_is_written_into_the_run_s_folder_with_its_patches(tmp_path) -> None:
+def test_it_is_written_into_the_run_s_folder_with_its_patches(tmp_path: Path) -> None:
     log = events.EventLog(tmp_path / "events.jsonl", ["hunter2hunter2"])
     for event in (every_kind("plain")[0], events.AttemptStarted(1, "local/repair", None, "s"),
                   events.VerdictReached(1, verdict())):  # fmt: skip
