@@ -329,15 +329,28 @@ def _snake(name: str) -> str:
 
 
 _BY_NAME: dict[str, type[Any]] = {_snake(cls.__name__): cls for cls in Event.__args__}
+_NAMES = {cls: name for name, cls in _BY_NAME.items()}
+_FIELDS = {
+    cls: tuple(field.name for field in dataclasses.fields(cls)) for cls in (*Event.__args__, ToolCall, Usage)
+}
 
 
 def encode(event: Event) -> dict[str, Any]:
-    """The event as plain JSON data, with its `type`."""
-    data = {"type": _snake(type(event).__name__), **dataclasses.asdict(event)}
+    """The event as plain JSON data, with its `type`. Mappings and lists in it are the event's own, not copies."""
+    data = {"type": _NAMES[type(event)], **_as_dict(event)}
+    if "usage" in data:
+        data["usage"] = _as_dict(data["usage"])
+    if "tool_calls" in data:
+        data["tool_calls"] = [_as_dict(call) for call in data["tool_calls"]]
     for name in _DOLLARS & data.keys():
         if isinstance(data[name], Decimal):
             data[name] = float(data[name])  # exact to 15 digits, so that decoding gives the same again
     return data
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    """As dataclasses.asdict, but not deep: an event is written at once, and nobody changes it."""
+    return {name: getattr(value, name) for name in _FIELDS[type(value)]}
 
 
 def decode(data: Mapping[str, Any]) -> Event:
@@ -347,7 +360,7 @@ def decode(data: Mapping[str, Any]) -> Event:
     cls = _BY_NAME.get(str(data.get("type")))
     if cls is None:
         raise ValueError(f"unknown event type {data.get('type')!r}")
-    values = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
+    values = {name: data[name] for name in _FIELDS[cls] if name in data}
     if cls is ModelReplied:
         values["tool_calls"] = tuple(ToolCall(**call) for call in values["tool_calls"])
     if "usage" in values:

@@ -34,7 +34,7 @@ def looks_secret(value: str) -> bool:
 
 
 def redact(value: Any, secrets: Sequence[str]) -> Any:
-    """`value` with every secret in its strings replaced; the keys of mappings stay."""
+    """A copy of `value`, in lists and dicts, with every secret in its strings replaced; the keys of mappings stay."""
     if isinstance(value, str):
         for secret in secrets:
             value = value.replace(secret, CUT)
