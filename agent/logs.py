@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -151,10 +151,8 @@ class _Handler(logging.Handler):
 
 def _writer(stream: TextIO) -> Callable[[str], None]:
     def write(line: str) -> None:
-        try:
+        with suppress(OSError, ValueError):  # nobody reads it any more: the work and its event log go on
             stream.write(line + "\n")
             stream.flush()
-        except (OSError, ValueError):
-            """Nobody reads it any more. The work and its event log go on."""
 
     return write

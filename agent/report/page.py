@@ -101,7 +101,7 @@ def _totals(story: Story) -> list[tuple[str, str]]:
     calls = sum(one.told["tool_calls"]["total"] for one in attempts)
     cost = "unknown" if story.cost_usd is None else f"{story.cost_usd:.4f} USD"
     model, tools = worked(attempts, "model"), worked(attempts, "tool")
-    told = [
+    return [
         ("cost", cost),
         ("time", charts.clock(story.seconds)),
         ("attempts", str(len(attempts))),
@@ -111,8 +111,6 @@ def _totals(story: Story) -> list[tuple[str, str]]:
         ("tools", charts.clock(tools)),
         ("gate", charts.clock(worked(attempts, "gate"))),
     ]
-    growth = (story.result or {}).get("context_growth")
-    return [*told, ("input, of linear", f"{growth:.2f}")] if isinstance(growth, float) else told
 
 
 def _shown(value: Any) -> Any:

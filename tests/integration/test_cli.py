@@ -182,9 +182,16 @@ def test_without_an_engine_the_exit_code_says_environment_and_the_result_says_so
         *["fix", "--repo", "repo", "--issue", "issue.md", "--model", script(folder, [[]]), "--json"],
         *["--sandbox", "docker"],
         DOCKER_HOST="unix:///no/such/socket",
+        CI="true",
     )
     assert done.returncode == 3
-    assert json.loads(done.stdout)["status"] == "environment"
+    result = json.loads(done.stdout)
+    assert result["status"] == "environment"
+    told = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {one["run_id"] for one in told} == {result["run_id"]}
+    assert {"run_started", "phase_started"} <= {one["kind"] for one in told}
+    page = (folder / "home" / "runs" / result["run_id"] / "report.html").read_text()
+    assert result["error"][:40] in page and page.endswith("</html>")
     doctor = agent(folder, "doctor", DOCKER_HOST="unix:///no/such/socket")
     assert doctor.returncode == 3
     assert "DOCKER_HOST" in doctor.stdout
