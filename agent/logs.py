@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -44,7 +45,8 @@ def followed(
         write = view.say if view else _writer(stream)
         tell = stack.enter_context(opened(write, style(stream, environ), secrets))
         stack.enter_context(bound_contextvars(run_id=run_id))
-        yield view.show if view else lambda event: _log_event(tell, event)
+        # Cut before a text is shortened: half a key has no shape.
+        yield lambda event: (view.show if view else partial(_log_event, tell))(without_shapes(event))
 
 
 @contextmanager
@@ -92,7 +94,7 @@ def _log_event(tell: Logger, event: Mapping[str, Any]) -> None:
     kind = event["type"]
     level = "warning" if kind in _WARNINGS or event.get("level") == "warning" else "info"
     fields = {"attempt": event["attempt"]} if event.get("attempt") else {}
-    for line in event_lines(without_shapes(event)):  # before it is cut: half a key has no shape
+    for line in event_lines(event):
         tell(level, line.strip().removeprefix("warning: "), kind=kind, **fields)
 
 

@@ -349,7 +349,8 @@ class View:
         self._stream = stream
         self._status = Status()
         self._numbered = False
-        self._lock = threading.Lock()
+        # Taken again by the same thread where a library logs from an object's end, which may come at any place.
+        self._lock = threading.RLock()
         self._ended = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
 

@@ -156,7 +156,7 @@ def main(args: argparse.Namespace) -> int:
                         raise
                     result = run.result
             _write_page(folder, secrets)
-    code = exit_code(result)
+    code, result = exit_code(result), without_shapes(result)
     if args.stream_json:
         return lost_code(code) if stream.lost else code
     if args.json:
@@ -278,8 +278,8 @@ def _write_page(folder: Path, secrets: Sequence[str]) -> None:
 
     try:
         write_page(folder, secrets)
-    except (OSError, AgentError, ValueError) as error:
-        tell(f"the page of the run could not be written: {printable(str(error))}")
+    except Exception as error:  # also a fault of ours, which must not take the verdict with it
+        tell(f"the page of the run could not be written: {printable(str(error) or repr(error))}")
     except KeyboardInterrupt:
         tell("interrupted, so the run has no page; `agent show --html` writes it")
 

@@ -72,7 +72,7 @@ def main(args: argparse.Namespace) -> int:
     from agent.git import Repository
     from agent.logs import notes
     from agent.progress import terminal_width, verdict_table
-    from agent.redaction import secret_values
+    from agent.redaction import secret_values, without_shapes
     from agent.result import EXIT_CODES, write_atomically
     from agent.text import printable
 
@@ -107,7 +107,7 @@ def main(args: argparse.Namespace) -> int:
             )
     if output is not None and less is not None:
         write_atomically(output, less.patch)
-    data, code = verdict_json(verdict), EXIT_CODES[verdict.status]
+    data, code = without_shapes(verdict_json(verdict)), EXIT_CODES[verdict.status]
     differs = differences(then.verdict, verdict) if then else []
     if args.json:
         if then:

@@ -74,7 +74,7 @@ def page(log: Logged, diffs: dict[int, str]) -> str:
 
 
 def diff_lines(patch: str) -> list[Line]:
-    lines = patch.split("\n")
+    lines = patch.removesuffix("\n").split("\n")
     told = [Line(_kind(line), line) for line in lines[:MAX_DIFF_LINES]]
     if len(lines) > MAX_DIFF_LINES:
         told.append(Line("hunk", f"… {len(lines) - MAX_DIFF_LINES:,} more lines: see the patch's file"))

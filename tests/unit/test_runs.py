@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli import main
+from agent.cli.fix import _write_page
 from agent.errors import UsageError
 from agent.events import EventLog, RunStarted
 from agent.runs import held
@@ -198,3 +199,13 @@ def test_show_writes_the_page_where_it_is_told_to(
     assert (tmp_path / "x.html").read_text() == (kept / "report.html").read_text()
     assert main(["show", "run-1", "--html", str(tmp_path / "no" / "x.html")]) == 2
     assert "--html" in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_is_said_and_takes_no_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write_page(tmp_path, [])
+    (tmp_path / "events.jsonl").write_text("{}\n")
+    _write_page(tmp_path, [])
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and all("the page of the run could not be written: " in line for line in said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -166,6 +167,16 @@ def test_a_collector_gets_the_run(
     got = [span.name for scope in resource.scope_spans for span in scope.spans]
     assert "invoke_workflow assay" in got and "chat claude-sonnet-5" in got
     assert capsys.readouterr().out == f"{len(got)} spans sent\n"
+
+
+def test_without_the_extra_it_says_what_to_install(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.resources", None)
+    monkeypatch.delitem(sys.modules, "agent.report.otel")
+    assert main(["export", "run-1", "--format", "otel"]) == 2
+    assert "pip install 'assay[otel]'" in capsys.readouterr().err
 
 
 def test_a_collector_that_refuses_or_is_not_named_is_said(

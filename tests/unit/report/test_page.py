@@ -139,7 +139,7 @@ def test_what_is_too_long_is_cut_in_the_middle_and_said() -> None:
     made = page(long(2, "start " + "x" * 500_000 + " end"), {})
     assert len(made) < 200_000
     assert "470,012 characters are left out here" in made and " end" in made
-    assert "5,001 more lines" in page(session("one_attempt"), {1: "+line\n" * 9000})
+    assert "5,000 more lines" in page(session("one_attempt"), {1: "+line\n" * 9000})
 
 
 def test_secrets_of_a_known_shape_are_cut_from_texts_and_patches(tmp_path: Path) -> None:
