@@ -19,14 +19,14 @@ import anyio.to_thread
 
 from sandboxes import volumes
 from sandboxes.commands import TOOLBOX, TOOLS
-from sandboxes.containers import AGENT, Begun, anonymous_volume, container, inodes, new_name
+from sandboxes.containers import AGENT, Begun, anonymous_volume, container, new_name
 from sandboxes.docker import BUSYBOX, Sandbox
 from sandboxes.engine import Engine
 from sandboxes.errors import SandboxError
 from sandboxes.images import base_image_tag, find_image
 from sandboxes.locks import exclusively
 from sandboxes.scratch import scratch
-from sandboxes.types import Environment, Limits
+from sandboxes.types import Environment, Limits, inodes
 
 KEPT = 12
 """Trees that stay on disk; of more, the oldest that no container uses are removed when one is made."""
