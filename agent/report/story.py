@@ -162,8 +162,9 @@ def _segments(log: Logged, began: datetime) -> dict[int, list[Segment]]:
     judging = 0.0
 
     def add(attempt: int, kind: str, end: float, seconds: float, label: str) -> None:
-        # A clock that was set back in between must not give a stretch before the start.
-        found.setdefault(attempt, []).append(Segment(kind, max(0.0, end - seconds), max(0.0, end), label))
+        # A clock that was set back in between must not give a stretch before the start, or of less than nothing.
+        start = max(0.0, end - max(0.0, seconds))
+        found.setdefault(attempt, []).append(Segment(kind, start, max(start, end), label))
 
     for data, event in log:
         now = (_at(data) - began).total_seconds()
