@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from agent.cli.inputs import check_output, made_of
 from agent.errors import EnvironmentFault, UsageError
+from agent.redaction import without_shapes
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
@@ -35,16 +38,12 @@ def main(args: argparse.Namespace) -> int:
     folder = find(home() / "runs", args.run_id)
     if args.format == "otel":
         return _send(folder)
-    from agent.cli.inputs import check_output
     from agent.report.atif import document
     from agent.report.story import read
     from agent.result import write_atomically
 
     output = check_output(args.output) if args.output is not None else None
-    try:
-        text = document(read(folder), version("assay"))
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{folder / 'events.jsonl'}: not a log of this agent: {error!r}") from error
+    text = made_of(folder, partial(document, version=version("assay")), read(folder))
     if output is not None:
         write_atomically(output, text.encode())
     else:
@@ -58,21 +57,20 @@ def _send(folder: Path) -> int:
             f"no collector is named; set {ENDPOINTS[0]}, such as {ENDPOINTS[0]}=http://localhost:4318"
         )
     try:
-        from agent.report.otel import send
+        from agent.report.otel import send, spans
     except ImportError as error:
         raise UsageError("OpenTelemetry is not installed: pip install 'assay[otel]'") from error
     from agent.report.story import read
 
     logging.getLogger("opentelemetry").propagate = False  # the one line below says it
     logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
+    made = made_of(folder, partial(spans, version=version("assay")), read(folder))
     try:
-        count = send(read(folder), version("assay"))
+        send(made)
     except OSError as error:
-        where = next(filter(None, map(os.environ.get, ENDPOINTS)))
+        where = without_shapes(next(filter(None, map(os.environ.get, ENDPOINTS))))
         raise EnvironmentFault(
             f"{where}: {error}; is a collector there that takes OTLP over HTTP?"
         ) from error
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{folder / 'events.jsonl'}: not a log of this agent: {error!r}") from error
-    print(f"{count} spans sent")
+    print(f"{len(made)} spans sent")
     return 0

@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
-from agent.errors import UsageError
+from agent.cli.inputs import made_of
 from agent.redaction import without_shapes
 from agent.text import printable
-
-T = TypeVar("T")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,7 +47,7 @@ def main(args: argparse.Namespace) -> int:
 
     log = read(folder)
     width = terminal_width(sys.stdout)
-    _print(_told(folder, lambda log: list(brief(tell(log), folder, width)), log))
+    _print(made_of(folder, lambda log: list(brief(tell(log), folder, width)), log))
     return 0
 
 
@@ -63,7 +60,7 @@ def _page(folder: Path, name: str) -> int:
 
     output = check_output(name, "--html") if name else folder / NAME
     diffs = patches(folder, secret_values(os.environ))
-    made = _told(folder, lambda log: page(log, diffs), read(folder))
+    made = made_of(folder, lambda log: page(log, diffs), read(folder))
     write_atomically(output, made.encode())
     print(printable(str(output)))
     return 0
@@ -81,23 +78,15 @@ def _steps(folder: Path, full: bool) -> int:
         log.append(event)
         data = without_shapes(raw)
         if data["type"] == "run_started":
-            numbered = _told(folder, is_side_by_side, data)
+            numbered = made_of(folder, is_side_by_side, data)
         lines = partial(event_lines, full=full, width=width, numbered=numbered)
-        _print(_told(folder, lines, data))
+        _print(made_of(folder, lines, data))
     for start in (event for event in log if isinstance(event, AttemptStarted)):
-        costs = _told(folder, lambda start: list(drawn(log, start)), start)
+        costs = made_of(folder, lambda start: list(drawn(log, start)), start)
         if costs:
             print()
             _print(part for line in costs for part in wrapped(line, width, "    "))
     return 0
-
-
-def _told(folder: Path, make: Callable[[Any], T], what: Any) -> T:
-    """What `make` makes of a log, or of a part. Raises UsageError where that has fields of other types than ours."""
-    try:
-        return make(what)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise UsageError(f"{folder / 'events.jsonl'}: not a log of this agent: {error!r}") from error
 
 
 def _print(lines: Iterable[str]) -> None:

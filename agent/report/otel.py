@@ -45,12 +45,8 @@ PROVIDERS = {
 Attributes = dict[str, Any]
 
 
-def send(log: Logged, version: str) -> int:
-    """Send a run's spans to the collector that OpenTelemetry's own variables name; their number.
-
-    Raises OSError when it does not take them.
-    """
-    made = spans(log, version)
+def send(made: Sequence[ReadableSpan]) -> None:
+    """Send spans to the collector that OpenTelemetry's own variables name. Raises OSError when it takes them not."""
     exporter = OTLPSpanExporter()
     try:
         for first in range(0, len(made), BATCH):
@@ -58,7 +54,6 @@ def send(log: Logged, version: str) -> int:
                 raise OSError("the collector did not take the spans")
     finally:
         exporter.shutdown()  # type: ignore[no-untyped-call]
-    return len(made)
 
 
 def spans(log: Logged, version: str) -> Sequence[ReadableSpan]:
