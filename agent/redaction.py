@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 CUT = "[secret]"
@@ -91,7 +92,12 @@ _SHAPES: Mapping[str, str] = {
     "://": r"(?<=://)[^\s/:@\"'<>]{0,256}:(?P<keep>)[^\s/@\"'<>]{1,1024}(?=@)",
     "=": r"[?&](?i:key|api_?key|token|access_token|client_secret|password|sig|signature)=(?P<keep>)[^\s&\"'<>#]{12,}",
 }
-_PATTERNS = [(hint, re.compile(shape)) for hint, shape in _SHAPES.items()]
+
+
+@cache
+def _patterns() -> Sequence[tuple[str, re.Pattern[str]]]:
+    # Compiling them takes longer than many a command.
+    return [(hint, re.compile(shape)) for hint, shape in _SHAPES.items()]
 
 
 def _cut(found: re.Match[str]) -> str:
@@ -103,7 +109,7 @@ def without_shapes(value: Any) -> Any:
     """`value` without what has the shape of a known kind of key, token or password, also in the keys of mappings."""
     if isinstance(value, str):
         lowered = value.lower()
-        for hint, pattern in _PATTERNS:
+        for hint, pattern in _patterns():
             if hint in lowered:
                 value = pattern.sub(_cut, value)
         return value

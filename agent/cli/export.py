@@ -6,7 +6,6 @@ import argparse
 import logging
 import os
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 from agent.cli.inputs import check_output, made_of
@@ -43,12 +42,18 @@ def main(args: argparse.Namespace) -> int:
     from agent.result import write_atomically
 
     output = check_output(args.output) if args.output is not None else None
-    text = made_of(folder, partial(document, version=version("assay")), read(folder))
+    text = made_of(folder, partial(document, version=_version()), read(folder))
     if output is not None:
         write_atomically(output, text.encode())
     else:
         print(text, end="")
     return 0
+
+
+def _version() -> str:
+    from importlib.metadata import version  # slow to load
+
+    return version("assay")
 
 
 def _send(folder: Path) -> int:
@@ -64,7 +69,7 @@ def _send(folder: Path) -> int:
 
     logging.getLogger("opentelemetry").propagate = False  # the one line below says it
     logging.getLogger("opentelemetry").addHandler(logging.NullHandler())
-    made = made_of(folder, partial(spans, version=version("assay")), read(folder))
+    made = made_of(folder, partial(spans, version=_version()), read(folder))
     try:
         send(made)
     except OSError as error:

@@ -248,7 +248,7 @@ def check_output(path: str, flag: str = "--output") -> Path:
 
 
 def made_of(folder: Path, make: Callable[[Any], T], what: Any) -> T:
-    """What `make` makes of a run's log, or a part of it. Raises UsageError where its fields have other types than ours."""
+    """What `make` makes of a run's log, or a part of it. Raises UsageError where its fields are of other types."""
     try:
         return make(what)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
