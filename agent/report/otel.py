@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from agent.events import AttemptEnded, AttemptStarted, ModelReplied, ModelRetried, ToolReturned
@@ -61,6 +62,7 @@ def spans(log: Logged, version: str) -> Sequence[ReadableSpan]:
     story = tell(log)
     memory = InMemorySpanExporter()
     provider = TracerProvider(
+        ALWAYS_ON,  # whoever exports one run wants all of it, whatever the environment says of sampling
         resource=Resource.create({"service.name": NAME, "service.version": version}),
         id_generator=_Ids(story.run_id),
         shutdown_on_exit=False,
