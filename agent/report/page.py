@@ -74,19 +74,19 @@ def page(log: Logged, diffs: dict[int, str]) -> str:
 
 
 def diff_lines(patch: str) -> list[Line]:
+    """A patch line by line. What is inside a hunk is told by its mark alone: a removed "-- x" is no head of a file."""
     lines = patch.removesuffix("\n").split("\n")
-    told = [Line(_kind(line), line) for line in lines[:MAX_DIFF_LINES]]
+    told: list[Line] = []
+    inside = False
+    for line in lines[:MAX_DIFF_LINES]:
+        if line.startswith("diff --git "):
+            inside = False
+        inside = inside or line.startswith("@@ ")
+        marked = {"@": "hunk", "+": "added", "-": "removed"}.get(line[:1], "")
+        told.append(Line(marked if inside else "file", line))
     if len(lines) > MAX_DIFF_LINES:
         told.append(Line("hunk", f"… {len(lines) - MAX_DIFF_LINES:,} more lines: see the patch's file"))
     return told
-
-
-def _kind(line: str) -> str:
-    if line.startswith(
-        ("diff --git ", "--- ", "+++ ", "index ", "new file", "deleted file", "old mode", "new mode")
-    ):
-        return "file"
-    return {"@": "hunk", "+": "added", "-": "removed"}.get(line[:1], "")
 
 
 def _cause(story: Story) -> dict[str, Any] | None:

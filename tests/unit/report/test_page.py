@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent import events
-from agent.report.page import page, write_page
+from agent.report.page import diff_lines, page, write_page
 from agent.report.steps import steps
 from agent.report.story import tell
 from tests.unit.report.logs import PATCH, every_kind, logged, long, result, session, verdict
@@ -164,3 +164,9 @@ def test_it_is_written_into_the_run_s_folder_with_its_patches(tmp_path: Path) ->
     written = write_page(tmp_path, log.secrets).read_text()
     assert "return high" in written and "hunter2" not in written
     assert "counts no tokens" in written
+
+
+def test_a_patch_is_coloured_by_its_marks_and_no_line_of_a_hunk_passes_for_a_head() -> None:
+    patch = "diff --git a/x.sql b/x.sql\n--- a/x.sql\n+++ b/x.sql\n@@ -1,2 +1,2 @@\n--- drop it\n+++ keep it\n same\n"
+    kinds = [line.kind for line in diff_lines(patch + patch)]
+    assert kinds == ["file", "file", "file", "hunk", "removed", "added", ""] * 2
