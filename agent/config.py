@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.budget import Limit
 from agent.errors import UsageError
@@ -25,6 +25,9 @@ from agent.servers.config import Server, from_table
 from sandboxes.proxy import Host
 from sandboxes.types import DRIVERS
 from tools.suite import DEFAULT_TEST_COMMAND, NotASuite, suite_command
+
+if TYPE_CHECKING:
+    from agent.git import Repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Settings:
     """Where tasks of a class begin on the ladder, before the package's own rules."""
     servers: tuple[Server, ...] = ()
     """MCP servers whose tools models may use beside ours."""
+    author: str | None = None
+    """Of the commit of a pull request, as `Name <mail>`; None for whoever the token belongs to."""
 
 
 _KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
@@ -100,10 +105,12 @@ _KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
         "minutes": ("minutes", (int, float)),
         "attempts": ("attempts", int),
     },
+    "github": {"author": ("author", str)},
 }
 """File key to the setting and its type. What is not here is refused: a key that does nothing would mislead."""
 
 
+AUTHOR = re.compile(r"([^<>\n\0]{1,100}) <([^<>@\s]{1,100}@[^<>@\s]{1,200})>")
 CONTEXTS = ("map", "repo")
 MOST_USD, MOST_TOKENS = 1_000_000, 10**12
 _WEEK = 7 * 24 * 3600
@@ -114,6 +121,19 @@ _RANGES = (
     ("best_of", "models.best_of", 1, 16, "1 to 16"),
 )
 """Setting, its key, and what may be asked for; below it no suite runs, above it is a slip of the pen."""
+
+
+def repository_settings(repository: Repository, base: str) -> Settings:
+    """What agent.toml, or [tool.agent] of pyproject.toml, says at the base commit."""
+    files = repository.files(repository.tree_of(base))
+    settings = Settings()
+    if "pyproject.toml" in files:
+        text = repository.blob(files["pyproject.toml"][1]).decode("utf-8", "replace")
+        settings = from_pyproject(text, settings)
+    if "agent.toml" in files:
+        text = repository.blob(files["agent.toml"][1]).decode("utf-8", "replace")
+        settings = from_toml(text, "agent.toml", settings)
+    return settings
 
 
 def from_toml(text: str, where: str, settings: Settings | None = None) -> Settings:
@@ -211,6 +231,10 @@ def checked(settings: Settings, where: str) -> Settings:
     if not all(command.strip() for command in settings.checks):
         raise UsageError(f"{where}: gate.checks has an empty command; take it out")
     _check_sandbox(settings, where)
+    if settings.author is not None and not AUTHOR.fullmatch(settings.author):
+        raise UsageError(
+            f'{where}: github.author must be as "Name <mail@host>", not {_shown(settings.author)}'
+        )
     if settings.image is not None and not re.fullmatch(r"[A-Za-z0-9][!-~]*", settings.image):
         raise UsageError(
             f"{where}: image must be the name of an image, such as python:3.12, not {_shown(settings.image)}"

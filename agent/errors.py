@@ -2,6 +2,7 @@
 
     AgentError                 one clear line for the user; `exit_code` is the process's
     ├── UsageError        2    the command line, a file or the configuration is wrong
+    ├── Refused           1    a run that must not be published as it is
     ├── EnvironmentFault  3    engine, image, set-up or baseline
     │   └── NotSetUp           what the suite needs on the base commit is not installed
     └── ModelError        5    the provider failed for good (retries are spent, key refused …)
@@ -20,6 +21,10 @@ class AgentError(Exception):
 
 class UsageError(AgentError):
     exit_code = 2
+
+
+class Refused(AgentError):
+    exit_code = 1
 
 
 class EnvironmentFault(AgentError):

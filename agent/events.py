@@ -40,7 +40,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class PhaseStarted:
-    """`setup`, `baseline`, `attempt` or `gate`."""
+    """`setup`, `baseline`, `attempt`, `gate` or `publish`."""
 
     phase: str
     detail: str = ""

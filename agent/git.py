@@ -1,9 +1,9 @@
 """Git on the host, for repositories that nobody vouches for: plumbing only, in an object store of our own.
 
-Every command but three runs in a temporary bare repository whose `alternates` names the user's objects. So no
+Every command but four runs in a temporary bare repository whose `alternates` names the user's objects. So no
 hook, filter, fsmonitor, attribute or replace ref of the user's repository can act, and nothing in it changes:
-not its index, its working tree, its refs, nor its objects. The three that must see the repository itself are
-`rev-parse` (names to ids), and, for `create_branch` alone, `unpack-objects` and `update-ref`.
+not its index, its working tree, its refs, nor its objects. The four that must see the repository itself are
+`rev-parse` (names to ids), `remote get-url`, and, for `create_branch` alone, `unpack-objects` and `update-ref`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import tarfile
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -49,6 +50,13 @@ EXECUTABLE = "100755"
 
 Entry = tuple[str, str]
 """Mode (six octal digits, as git writes it) and object id of one file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    id: str
+    parents: tuple[str, ...]
+    message: str
 
 
 class PatchError(UsageError):
@@ -187,6 +195,10 @@ class Repository:
         """Store bytes, exactly; their id."""
         return self._git(["hash-object", "-w", "--no-filters", "--stdin"], data).decode().strip()
 
+    def empty_tree(self) -> str:
+        """The tree without files, put into the store."""
+        return self._git(["hash-object", "-w", "-t", "tree", "--stdin"]).decode().strip()
+
     def with_files(self, tree: str, changes: Mapping[str, Entry | None]) -> str:
         """The tree with some files put (mode, id) or removed (None)."""
         if not changes:
@@ -222,6 +234,26 @@ class Repository:
         if (size := self._new_bytes(tree, made)) > MAX_UNPACKED:
             raise PatchError(f"the patch unpacks to {size} bytes; the limit is {MAX_UNPACKED}")
         return made
+
+    def patch_lines(self, patch: bytes) -> dict[str, tuple[int, int]]:
+        """The files that a patch names, with the lines that it adds and removes (0 of what is no text).
+
+        Raises PatchError for what is no patch, or one that renames or copies, whose sources git does not list.
+        """
+        if not patch.strip():
+            raise PatchError("the patch is empty")
+        if re.search(rb"(?m)^(rename|copy) (from|to) ", patch):
+            raise PatchError("the patch renames or copies files; make it with --no-renames")
+        done = self._run(["apply", "--numstat", "-z", "-"], patch, memory=APPLY_MEMORY)
+        if done.returncode:
+            raise PatchError(_without_flags(_reason(done.stderr)))
+        records = (record.split(b"\t", 2) for record in done.stdout.split(b"\0") if record)
+        return {
+            _checked(name.decode("utf-8", "surrogateescape")): (int(added), int(removed))
+            if added != b"-"
+            else (0, 0)
+            for added, removed, name in records
+        }
 
     def _new_bytes(self, before: str, after: str) -> int:
         """Bytes of the files that one tree has and another has not, or has fewer copies of, whatever their names."""
@@ -275,6 +307,28 @@ class Repository:
                         stream.read(1)
 
     # ---- the user's repository
+
+    def history(self, commit: str) -> Iterator[Commit]:
+        """The commits that lead to a commit id, newest first, merges left out. A shallow clone ends where it ends."""
+        found = self._theirs(["rev-list", "--no-merges", "--parents", "--end-of-options", commit])
+        if found.returncode:
+            raise EnvironmentFault(f"git rev-list failed in {self.path}: {_reason(found.stderr)}")
+        for line in found.stdout.decode("ascii").splitlines():
+            commit, *parents = line.split()
+            text = self._git(["cat-file", "commit", commit]).decode("utf-8", "replace")
+            yield Commit(commit, tuple(parents), text.partition("\n\n")[2])
+
+    def work_tree(self) -> Path:
+        """The root of the work tree. Raises UsageError for a bare repository."""
+        done = self._theirs(["rev-parse", "--path-format=absolute", "--show-toplevel"])
+        if done.returncode:
+            raise UsageError(f"{self.path} has no work tree: name a clone with its files")
+        return Path(done.stdout.decode("utf-8", "surrogateescape").removesuffix("\n"))
+
+    def remote_url(self, name: str) -> str | None:
+        """Where a remote is, by the repository's own configuration; None when there is no such remote."""
+        done = self._theirs(["remote", "get-url", "--", name])
+        return None if done.returncode else done.stdout.decode("utf-8", "replace").rstrip("\n")
 
     def dirty(self) -> bool:
         """Whether the work tree holds changes or new files that HEAD has not. A bare repository has none."""

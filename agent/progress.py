@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import threading
 import time
 import unicodedata
@@ -17,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from agent.context import masked_words
-from agent.text import printable
+from agent.text import ESCAPE, printable
 
 Event = Mapping[str, Any]
 
@@ -30,11 +29,6 @@ MAX_NOTES = 5
 MAX_TEXT = 4000
 """Characters of a text that are looked at for one line of it."""
 
-_ESCAPE = re.compile(
-    r"(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # titles, links
-    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # colours, cursor
-    r"|\x1b[ -/]*[0-~]?"
-)
 _PASSING = ("attempt_started", "user_said", "model_replied", "tool_started", "tool_returned")
 """Events whose lines are the start of longer texts. The other ones tell faults and evidence: these are never cut."""
 _QUIET = ("attempt_started", "user_said", "run_ended")
@@ -44,7 +38,7 @@ _QUIET = ("attempt_started", "user_said", "run_ended")
 def clean(text: str) -> str:
     """One line without escapes, control and format characters, and lone surrogates."""
     more = "…" if len(text) > MAX_TEXT else ""
-    text = " ".join(_ESCAPE.sub("", text[:MAX_TEXT]).split())
+    text = " ".join(ESCAPE.sub("", text[:MAX_TEXT]).split())
     return "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Cs")) + more
 
 

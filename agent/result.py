@@ -13,7 +13,7 @@ from typing import Any
 from agent import context, events
 from agent.explain import explanation
 from agent.hypotheses import Entry, ledger
-from agent.types import APART, Status, Task, Usage
+from agent.types import APART, Status, Task, Usage, issue_title
 
 SCHEMA = 1
 
@@ -48,6 +48,7 @@ class RunEnding:
     patch: str | None = None
     branch: str | None = None
     error: str | None = None
+    pr_url: str | None = None
 
 
 def build_result(log: Sequence[events.Event], task: Task, run_id: str, ending: RunEnding) -> dict[str, Any]:
@@ -61,11 +62,12 @@ def build_result(log: Sequence[events.Event], task: Task, run_id: str, ending: R
         "status": ending.status,
         "error": ending.error,
         "issue": task.issue_source,
+        "title": issue_title(task.issue),
         "repo": task.repo,
         "base": task.base,
         "patch": ending.patch,
         "branch": ending.branch,
-        "pr_url": None,
+        "pr_url": ending.pr_url,
         "setup": setups[-1].path if setups else None,
         "attempts": attempts(log),
         "explanation": None if ending.status == "accepted" else explanation(log),

@@ -23,7 +23,7 @@ from agent import attempt, events, set_up
 from agent.budget import BudgetSpent
 from agent.climb import Climb
 from agent.config import Settings
-from agent.errors import AgentError, EnvironmentFault, ModelError, NotSetUp
+from agent.errors import AgentError, EnvironmentFault, ModelError, NotSetUp, Refused
 from agent.events import EventLog
 from agent.facts import base_of, lay, proven_tests, suspects_of
 from agent.hypotheses import Base, changed_places, ledger
@@ -44,6 +44,7 @@ from sandboxes.types import Limits
 
 if TYPE_CHECKING:
     from agent.budget import Budget
+    from agent.forge.publish import Publication
     from agent.gate import Baseline, Runner, Shelf
     from agent.git import Repository
     from agent.models import Model
@@ -61,6 +62,8 @@ class Publish:
 
     output: Path | None = None
     branch: str | None = None
+    forge: Publication | None = None
+    """GitHub: a pull request for an accepted patch, a comment for any other end."""
 
 
 @dataclass(slots=True)
@@ -110,32 +113,82 @@ class Run:
         ending = RunEnding("interrupted")
         threading.Thread(target=_import_sdks, args=(self.settings.models,), daemon=True).start()
         try:
+            ending = await self._ended()
+            ending = self.reached = await self._to_forge(self.reached or ending)
+        except BaseException:
+            self.reached = self._unpublished(self.reached)
+            raise
+        finally:
+            self.log.append(events.RunEnded(self._keep(self.reached or ending)))
+        assert self.result is not None
+        return self.result
+
+    async def _ended(self) -> RunEnding:
+        """How the run ended, whatever happened to it but cancellation."""
+        try:
             with scratch() as folder:
                 try:
-                    ending = await self._steps(Path(folder))
+                    return await self._steps(Path(folder))
                 finally:
                     with anyio.CancelScope(shield=True):
                         await self.caches.close()
         except (SetupFailed, NotSetUp) as error:
             for line in error.log.splitlines():
                 self._note(line)
-            ending = RunEnding("environment", error=str(error))
+            return RunEnding("environment", error=str(error))
         except (SandboxError, AgentError, OSError) as error:
-            ending = RunEnding(
+            return RunEnding(
                 "model_error" if isinstance(error, ModelError) else "environment", error=str(error)
             )
         except BudgetSpent as spent:
-            ending = RunEnding("limit", error=str(spent))
+            return RunEnding("limit", error=str(spent))
         except Exception as error:
-            trace = self.folder / "internal-error.txt"
-            write_atomically(trace, traceback.format_exc().encode("utf-8", "backslashreplace"))
-            ending = RunEnding("environment", error=f"internal error: {error!r}; please report {trace}")
-        finally:
-            result = build_result(self.log.events, self.task, self.run_id, self.reached or ending)
-            self.result = redact(result, self.log.secrets)
-            write_atomically(self.folder / "result.json", json.dumps(self.result, indent=2).encode() + b"\n")
-            self.log.append(events.RunEnded(self.result))
+            return RunEnding("environment", error=self._internal(error))
+
+    def _internal(self, error: Exception) -> str:
+        """A fault of ours in a line; all of it is in a file."""
+        trace = self.folder / "internal-error.txt"
+        write_atomically(trace, traceback.format_exc().encode("utf-8", "backslashreplace"))
+        return f"internal error: {error!r}; please report {trace}"
+
+    def _keep(self, ending: RunEnding) -> dict[str, Any]:
+        """What the run has come to, put on disk as result.json."""
+        self.result = redact(build_result(self.log.events, self.task, self.run_id, ending), self.log.secrets)
+        write_atomically(self.folder / "result.json", json.dumps(self.result, indent=2).encode() + b"\n")
         return self.result
+
+    async def _to_forge(self, ending: RunEnding) -> RunEnding:
+        """Publish how the run ended, from its folder, where the verdict is whatever becomes of that."""
+        forge = self.publish.forge
+        if forge is None:
+            return ending
+        self._keep(ending)
+        self.log.append(events.PhaseStarted("publish"))
+        again = f"; try it again with: {forge.again(self.folder)}"
+        try:
+            done = await anyio.to_thread.run_sync(forge, self.folder, abandon_on_cancel=True)
+        except Refused as refused:
+            fault = f"not published: {refused}"
+        except (AgentError, OSError) as error:
+            fault = f"not published: {error}{again}"
+        except Exception as error:
+            fault = f"not published: {self._internal(error)}{again}"
+        else:
+            for what in filter(None, (done.pr_url, done.comment_url)):
+                self._note(f"published: {what}")
+            accepted = ending.status == "accepted"
+            return replace(ending, branch=done.branch, pr_url=done.pr_url) if accepted else ending
+        self._note(fault, "warning")
+        return replace(ending, error=fault if ending.status == "accepted" else ending.error or fault)
+
+    def _unpublished(self, reached: RunEnding | None) -> RunEnding | None:
+        """What an interrupted run has come to: accepted, but not where the user asked for it, is no success."""
+        forge = self.publish.forge
+        if forge is None or reached is None or reached.status != "accepted" or reached.error:
+            return reached
+        return replace(
+            reached, error=f"interrupted before it was published; publish it with: {forge.again(self.folder)}"
+        )
 
     async def _steps(self, scratch: Path) -> RunEnding:
         for line in filter(None, map(warning, dict.fromkeys(self.settings.models))):

@@ -9,6 +9,18 @@ import unicodedata
 # moves the cursor, or makes a line read as something else than it is.
 _UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
+ESCAPE = re.compile(
+    r"(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # titles, links
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # colours, cursor
+    r"|\x1b[ -/]*[0-~]?"
+)
+"""What programs print to a terminal beside text."""
+
+
+def plain(text: str) -> str:
+    """What a program printed, without colours and the like."""
+    return printable(ESCAPE.sub("", text))
+
 
 def printable(text: str) -> str:
     """`text` with its escapes and invisible characters shown as \\x.. or \\u...., not obeyed; \\n and \\t stay."""

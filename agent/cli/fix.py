@@ -7,11 +7,12 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.cli.github import GitHub, issue_text, open_github, publication
 from agent.cli.inputs import (
     add_image_flags,
     add_sandbox_flags,
@@ -20,9 +21,7 @@ from agent.cli.inputs import (
     dollars,
     new_run,
     open_budget,
-    read_issue,
     read_test_patch,
-    repository_settings,
     test_ids,
     with_image,
     with_sandbox_flags,
@@ -36,15 +35,28 @@ from agent.text import printable
 from agent.types import Task
 
 if TYPE_CHECKING:
+    from agent.budget import LedgerLike
     from agent.config import Settings
     from agent.git import Repository
-    from agent.run import Run
+    from agent.run import Publish, Run
+
+Listener = Callable[[Mapping[str, Any]], None]
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = commands.add_parser("fix", help="repair an issue in a repository", allow_abbrev=False)
     p.add_argument(
-        "--issue", required=True, metavar="FILE|-", help="a file with the issue's text, or - for stdin"
+        "--issue",
+        required=True,
+        metavar="N|URL|FILE|-",
+        help="an issue on GitHub, by its number in the repository of the remote origin or by its URL; a file with the "
+        "issue's text (./123 for one whose name is a number); or - for stdin",
+    )
+    p.add_argument(
+        "--as-of",
+        metavar="TIME",
+        help="read the issue on GitHub as it stood then (ISO 8601 with a zone): later comments are left out, and an "
+        "issue that was edited since is refused",
     )
     p.add_argument("--repo", default=".", metavar="PATH", help="the git repository (default: here)")
     p.add_argument("--base", default="HEAD", metavar="REV", help="the commit to start from (default: HEAD)")
@@ -105,7 +117,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p.add_argument(
         "--output", metavar="PATCH", help="write the patch to this file (also one that needs review)"
     )
-    p.add_argument("--branch", metavar="NAME", help="make a branch with the accepted patch")
+    where = p.add_mutually_exclusive_group()
+    where.add_argument("--branch", metavar="NAME", help="make a branch with the accepted patch")
+    where.add_argument(
+        "--pr",
+        action="store_true",
+        help="open a draft pull request with the accepted patch, or update the one of an earlier run; any other end "
+        "becomes a comment on the issue",
+    )
     form = p.add_mutually_exclusive_group()
     form.add_argument(
         "--json", action="store_true", help="print result.json on stdout, and nothing else there"
@@ -113,50 +132,27 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     form.add_argument(
         "--stream-json", action="store_true", help="print each event on stdout, one JSON a line"
     )
-    p.set_defaults(run=main)
+    p.set_defaults(run=main, setup=None, batch=None)  # the last two are for the tasks of `agent batch`
 
 
 def main(args: argparse.Namespace) -> int:
-    from agent.cli.signals import run_async
-    from agent.config import home
-    from agent.events import EventLog
-    from agent.gate import Shelf
     from agent.git import Repository
-    from agent.logs import followed
-    from agent.redaction import secret_values
     from agent.result import exit_code
-    from agent.run import Publish, Run
-    from agent.runs import held
+    from agent.run import Publish
 
     stream = _Stream()
-    with Repository(args.repo) as repository:
-        task = _task(args, repository)
-        settings, tests = with_test_command(_settings(args, repository, task.base), repository, task.base)
-        publish = Publish(check_output(args.output) if args.output is not None else None, args.branch)
+    with (
+        Repository(args.repo) as repository,
+        open_github(args.issue, args.as_of, args.pr, repository) as github,
+    ):
+        task, notices = _task(args, repository, github)
+        output = check_output(args.output) if args.output is not None else None
+        publish = Publish(output, args.branch, publication(github, task.base) if github and args.pr else None)
         if args.branch is not None:
             repository.check_branch(args.branch)
-        run_id, folder = new_run()
-        hidden = {secret for server in settings.servers for secret in server.secrets}
-        secrets = sorted({*secret_values(os.environ), *hidden}, key=len, reverse=True)
-        log = EventLog(folder / "events.jsonl", secrets)
-        if args.stream_json:
-            log.listeners.append(stream.show)
-        with held(folder):
-            with (
-                followed(sys.stderr, os.environ, secrets, run_id) as show,
-                open_budget(settings, run_id, log) as budget,
-            ):
-                log.listeners.append(show)
-                shelf = Shelf(home() / "baselines")
-                run = Run(run_id, task, settings, log, folder, repository, publish, shelf, budget=budget)
-                _started(run, repository, tests)
-                try:
-                    result = run_async(run.execute)
-                except KeyboardInterrupt:
-                    if run.result is None:
-                        raise
-                    result = run.result
-            _write_page(folder, secrets)
+        listeners = [stream.show] if args.stream_json else []
+        hidden = tokens_of(github)
+        result, folder = fixed(args, task, repository, publish, listeners, notices=notices, hidden=hidden)
     code, result = exit_code(result), without_shapes(result)
     if args.stream_json:
         return lost_code(code) if stream.lost else code
@@ -165,24 +161,81 @@ def main(args: argparse.Namespace) -> int:
     return print_result(_report(result, folder), code)
 
 
-def _task(args: argparse.Namespace, repository: Repository) -> Task:
+def fixed(
+    args: argparse.Namespace,
+    task: Task,
+    repository: Repository,
+    publish: Publish,
+    listeners: Sequence[Listener] = (),
+    open_ledger: Callable[[], LedgerLike] | None = None,
+    *,
+    notices: Sequence[str] = (),
+    hidden: Collection[str] = (),
+) -> tuple[dict[str, Any], Path]:
+    """A task taken to its end as the flags say: its result, and the run's folder. `listeners` get each event, what is
+    `hidden` is kept out of all texts, `notices` are told at the start."""
+    from agent.cli.signals import run_async
+    from agent.config import home
+    from agent.events import EventLog
+    from agent.gate import Shelf
+    from agent.logs import followed
+    from agent.redaction import secret_values
+    from agent.run import Run
+    from agent.runs import held
+
+    settings, tests = with_test_command(_settings(args, repository, task.base), repository, task.base)
+    run_id, folder = new_run()
+    hidden = {*hidden, *(secret for server in settings.servers for secret in server.secrets)}
+    secrets = sorted({*secret_values(os.environ), *hidden}, key=len, reverse=True)
+    log = EventLog(folder / "events.jsonl", secrets)
+    log.listeners += listeners
+    with held(folder):
+        with (
+            followed(sys.stderr, os.environ, secrets, run_id) as show,
+            open_budget(settings, run_id, log, args.batch, open_ledger) as budget,
+        ):
+            log.listeners.append(show)
+            shelf = Shelf(home() / "baselines")
+            run = Run(run_id, task, settings, log, folder, repository, publish, shelf, budget=budget)
+            _started(run, repository, [*notices, tests])
+            try:
+                result = run_async(run.execute)
+            except KeyboardInterrupt:
+                if run.result is None:
+                    raise
+                result = run.result
+        _write_page(folder, secrets)
+    return result, folder
+
+
+def tokens_of(github: GitHub | None) -> set[str]:
+    """What a run on GitHub must not let out."""
+    token = github.client.api.token if github is not None else None
+    return {token} if token is not None else set()
+
+
+def _task(
+    args: argparse.Namespace, repository: Repository, github: GitHub | None
+) -> tuple[Task, Sequence[str]]:
     base = repository.resolve(args.base)
     test_patch = None
     if args.test_patch is not None:
         test_patch = read_test_patch(args.test_patch, repository, base)
-    return Task(
-        issue=read_issue(args.issue),
+    issue, notices = issue_text(args.issue, args.as_of, github)
+    task = Task(
+        issue=issue,
         issue_source=args.issue,
         repo=str(repository.path),
         base=base,
         fail_to_pass=test_ids(args.fail_to_pass),
         test_patch=test_patch,
     )
+    return task, notices
 
 
 def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Settings:
     from agent.budget import Limit
-    from agent.config import checked, per_day
+    from agent.config import checked, per_day, repository_settings
     from agent.models.registry import check_prices, default_spec, open_model, with_thinking
 
     settings = with_image(repository_settings(repository, base), args.image, args.dockerfile)
@@ -190,6 +243,7 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
     given = {
         "test": args.test,
         "test_from": None if args.test is None else "--test",
+        "setup": args.setup,
         "models": tuple(args.model) if args.model else None,
         "thinking": args.thinking,
         "attempts": args.attempts,
@@ -211,6 +265,7 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
     limits = {
         "the budget (--budget, --tokens, [budget] of agent.toml)": Limit(settings.usd, settings.tokens),
         "the day's limit ($AGENT_HOME/budget.toml)": per_day(),
+        "the budget of the batch (--budget, --tokens)": args.batch[1] if args.batch else Limit(),
     }
     for spec in settings.models:
         open_model(spec)  # a missing key or file is told before anything is set up
@@ -233,7 +288,7 @@ class _Stream:
             tell(f"could not write the events to stdout: {lost}; the run goes on")
 
 
-def _started(run: Run, repository: Repository, tests: str) -> None:
+def _started(run: Run, repository: Repository, notices: Sequence[str]) -> None:
     from agent.events import Note, RunStarted
 
     task, settings = run.task, run.settings
@@ -260,7 +315,8 @@ def _started(run: Run, repository: Repository, tests: str) -> None:
             limits,
         )
     )
-    run.log.append(Note(tests))
+    for notice in notices:
+        run.log.append(Note(notice))
     try:
         unfinished = task.base == repository.resolve("HEAD") and repository.dirty()
     except AgentError:
@@ -308,7 +364,9 @@ def _report(result: Mapping[str, Any], folder: Path) -> str:
         )
     if result["patch"]:
         lines.append(f"patch: {result['patch']}")
-        if result["branch"]:
+        if result["pr_url"]:
+            lines.append(f"pull request: {result['pr_url']}")
+        elif result["branch"]:
             lines.append(f"branch: {result['branch']}")
         else:
             command = shlex.join(["git", "-C", result["repo"], "apply", result["patch"]])

@@ -20,7 +20,6 @@ from agent.cli.inputs import (
     new_run_id,
     read_file,
     read_test_patch,
-    repository_settings,
     test_ids,
     with_image,
     with_sandbox_flags,
@@ -67,7 +66,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from agent.cli.signals import run_async
-    from agent.config import checked, home
+    from agent.config import checked, home, repository_settings
     from agent.gate import Shelf, verdict_json
     from agent.gate.proof import differences
     from agent.git import Repository

@@ -17,7 +17,7 @@ from agent.errors import UsageError
 from sandboxes.types import DRIVERS
 
 if TYPE_CHECKING:
-    from agent.budget import Budget
+    from agent.budget import Budget, LedgerLike, Limit
     from agent.config import Settings
     from agent.events import EventLog
     from agent.git import Repository
@@ -93,10 +93,6 @@ def read_file(path: str, flag: str, limit: int = MAX_FILE) -> bytes:
 
 def read_issue(source: str) -> str:
     """The issue's text from a file, or from standard input for "-"."""
-    if source != "-" and (source.isdigit() or source.startswith(("http://", "https://"))):
-        raise UsageError(
-            f"--issue {source}: reading issues from GitHub is not there yet; save the text to a file and pass that"
-        )
     if source == "-":
         data = sys.stdin.buffer.read(MAX_ISSUE + 1) if sys.stdin is not None else b""
         if len(data) > MAX_ISSUE:
@@ -136,21 +132,6 @@ def dollars(text: str) -> Decimal:
         return Decimal(text)
     except InvalidOperation as error:
         raise ValueError(f"no amount of dollars: {text!r}") from error
-
-
-def repository_settings(repository: Repository, base: str) -> Settings:
-    """What agent.toml, or [tool.agent] of pyproject.toml, says at the base commit."""
-    from agent.config import Settings, from_pyproject, from_toml
-
-    files = repository.files(repository.tree_of(base))
-    settings = Settings()
-    if "pyproject.toml" in files:
-        text = repository.blob(files["pyproject.toml"][1]).decode("utf-8", "replace")
-        settings = from_pyproject(text, settings)
-    if "agent.toml" in files:
-        text = repository.blob(files["agent.toml"][1]).decode("utf-8", "replace")
-        settings = from_toml(text, "agent.toml", settings)
-    return settings
 
 
 def with_servers(settings: Settings, path: str | None) -> Settings:
@@ -276,8 +257,15 @@ def new_run() -> tuple[str, Path]:
 
 
 @contextmanager
-def open_budget(settings: Settings, run_id: str, log: EventLog) -> Iterator[Budget | None]:
-    """The budget of a run, which tells its changes to `log`; None where no model is paid."""
+def open_budget(
+    settings: Settings,
+    run_id: str,
+    log: EventLog,
+    batch: tuple[str, Limit] | None = None,
+    open_ledger: Callable[[], LedgerLike] | None = None,
+) -> Iterator[Budget | None]:
+    """The budget of a run, which tells its changes to `log`; None where no model is paid. `batch` is the id and the
+    limit of the batch that it is a part of; `open_ledger` for another ledger than this user's on this machine."""
     from agent.budget import Budget, Change, Ledger, Limit
     from agent.config import home, per_day
     from agent.events import BudgetChanged, Note
@@ -297,6 +285,6 @@ def open_budget(settings: Settings, run_id: str, log: EventLog) -> Iterator[Budg
     if not any(map(paid, settings.models)):
         yield None
         return
-    with Ledger(home() / "ledger.sqlite") as ledger:
+    with open_ledger() if open_ledger else Ledger(home() / "ledger.sqlite") as ledger:
         limit = Limit(settings.usd, settings.tokens)
-        yield Budget(ledger, run_id, limit, per_day(), on_change=told)
+        yield Budget(ledger, run_id, limit, per_day(), batch, told)

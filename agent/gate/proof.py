@@ -86,6 +86,8 @@ class Proof:
     test_patch: bytes | None
     test_command: str
     fail_to_pass: tuple[str, ...]
+    image: str
+    """Its id; with bubblewrap the folder of what was set up."""
     digest: str
     """Of the environment it was judged in."""
     verdict: Verdict
@@ -106,6 +108,7 @@ def read_proof(data: bytes, where: str) -> Proof:
             None if hidden is None else base64.b64decode(hidden, validate=True),
             str(told["test_command"]),
             tuple(map(str, told["named_fail_to_pass"])),
+            str(told["image"]),
             str(told["environment_digest"]),
             verdict_from_json(told),
         )

@@ -21,7 +21,8 @@ from typing import Any
 
 import anyio
 
-from agent.cli.inputs import repository_settings, with_test_command
+from agent.cli.inputs import with_test_command
+from agent.config import repository_settings
 from agent.errors import EnvironmentFault, UsageError
 from agent.gate import Runner
 from agent.git import Repository

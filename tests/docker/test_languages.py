@@ -11,7 +11,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from agent.cli.inputs import repository_settings, with_test_command
+from agent.cli.inputs import with_test_command
+from agent.config import repository_settings
 from agent.gate import Runner
 from agent.git import Repository
 from sandboxes.docker import Docker
