@@ -194,4 +194,4 @@ def obeyed(world: World) -> None:
     assert (fixed.result, verdict(fixed), published.result) == ("failure", "rejected", "failure"), fixed.log
     assert not world.state.pulls and world.state.ref(f"heads/assay/issue-{NUMBER}") is None
     (comment,) = world.state.comments.values()
-    assert "No pull request" in comment.body
+    assert "`rejected`" in comment.body
