@@ -112,9 +112,7 @@ def _setup(repository: Repository, base: str) -> list[str]:
     for part in found.parts if found else ():
         commands = "; ".join(step.tries[0] for step in part.steps)
         said.append(f"{part.language}{f' in {part.folder}' if part.folder else ''}: {commands}")
-    return [_one_line(line) for line in said] or [
-        "nothing names a set-up: name an image or commands"
-    ]
+    return [_one_line(line) for line in said] or ["nothing names a set-up: name an image or commands"]
 
 
 def _agent_toml(found: Found) -> str:
@@ -140,7 +138,9 @@ test = {_toml(found.settings.test)}
 {limits}
 """
     if from_toml(text, "agent.toml").test != found.settings.test:
-        raise UsageError("the test command that was detected can't be written into agent.toml: write one by hand")
+        raise UsageError(
+            "the test command that was detected can't be written into agent.toml: write one by hand"
+        )
     return text
 
 

@@ -44,7 +44,8 @@ def _get_issues(api: GitHub, values: Any, query: Any, body: Any, user: Any) -> t
     found = [
         issue
         for issue in api.state.issues.values()
-        if state in ("all", issue.state) and (not label or label.casefold() in map(str.casefold, issue.labels))
+        if state in ("all", issue.state)
+        and (not label or label.casefold() in map(str.casefold, issue.labels))
     ]
     return 200, [api.state.issue_data(issue) for issue in sorted(found, key=lambda issue: -issue.number)]
 

@@ -137,7 +137,9 @@ class State:
         self.comments[number] = said
         return said
 
-    def labelled(self, number: int, label: str, by: str, at: datetime | None = None, *, off: bool = False) -> None:
+    def labelled(
+        self, number: int, label: str, by: str, at: datetime | None = None, *, off: bool = False
+    ) -> None:
         """Put a label on an issue, or take it `off`."""
         issue = self.issues[number]
         issue.events.append((at or self.now, "unlabeled" if off else "labeled", label, by))
