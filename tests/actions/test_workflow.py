@@ -147,3 +147,13 @@ def test_a_private_repository_is_fetched_for_the_gate_with_the_job_s_token(world
     assert job.result == "failure"
     wanted = base64.b64encode(f"x-access-token:{job.token}".encode()).decode()
     assert world.fetched_by and set(world.fetched_by) == {f"basic {wanted}"}
+
+
+def test_faults_that_pass_keep_nobody_from_a_run(world):
+    world.project()
+    world.issue()
+    world.github.faults |= {0: "429", 2: "lost before", 4: "500"}
+    job, issues = world.asked(world.labelled())
+    assert job.result == "success", job.log
+    assert [one["number"] for one in issues] == [NUMBER]
+    assert len(world.github.calls) == 7  # repository, issue, events and permission, three of them twice
