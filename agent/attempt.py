@@ -34,7 +34,7 @@ from agent.orientation import tool as outlining
 from agent.prompts import render
 from agent.renewal import renewed
 from agent.seen import unmarked, without_seen
-from agent.toolbox import Toolbox
+from agent.toolbox import Opening, Toolbox
 from agent.types import Reply, ToolCall, ToolResult, ToolSpec
 from tools.tool import ToolError
 
@@ -64,7 +64,7 @@ class Attempt:
 
     number: int
     model: Model
-    toolbox: Toolbox
+    toolbox: Toolbox | Opening
     log: EventLog
     base: Base
     system: str
@@ -295,7 +295,7 @@ class Attempt:
         self._append(ModelReplied.of(reply, self.number, self.turn, seconds))
 
 
-async def _patch(toolbox: Toolbox) -> tuple[bytes, str]:
+async def _patch(toolbox: Toolbox | Opening) -> tuple[bytes, str]:
     """The change of the workspace against the base, as `git apply` takes it, or why there is none to take."""
     return _patch_of(await toolbox.call(ToolCall("patch", "diff", {}), timeout=300))
 

@@ -22,6 +22,7 @@ from agent.budget import Limit
 from agent.errors import UsageError
 from agent.routing import Route, parse_routes
 from agent.servers.config import Server, from_table
+from sandboxes.proxy import Host
 from sandboxes.types import DRIVERS
 from tools.suite import DEFAULT_TEST_COMMAND, NotASuite, suite_command
 
@@ -50,6 +51,10 @@ class Settings:
     setup: tuple[str, ...] | None = None
     memory_mb: int = 4096
     cpus: float = 2.0
+    network: tuple[str, ...] = ()
+    """Hosts that the repository's tests need, by what it says; only the user's own flag allows them."""
+    hosts: tuple[Host, ...] = ()
+    """Hosts that sandboxes may reach."""
     models: tuple[str, ...] = ()
     thinking: str | None = None
     """For the models that name no level of their own."""
@@ -83,6 +88,7 @@ _KEYS: dict[str, dict[str, tuple[str, type | tuple[type, ...]]]] = {
         "setup": ("setup", list),
         "memory": ("memory_mb", (int, str)),
         "cpus": ("cpus", (int, float)),
+        "network": ("network", list),
     },
     "gate": {"test": ("test", str), "timeout": ("test_timeout", (int, float)), "checks": ("checks", list)},
     "models": {
@@ -178,9 +184,14 @@ def _apply(data: Mapping[str, Any], where: str, settings: Settings) -> Settings:
 
 
 def _value(name: str, value: Any, where: str, key: str) -> Any:
-    if name in ("setup", "models", "checks"):
+    if name in ("setup", "models", "checks", "network"):
         if not all(isinstance(item, str) for item in value):
             raise UsageError(f"{where}: {key} must be a list of strings")
+        for item in value if name == "network" else ():
+            try:
+                Host.parse(item)
+            except ValueError as error:
+                raise UsageError(f"{where}: {key}: {error}") from error
         return tuple(value)
     if name == "routes":
         return parse_routes(value, f"{where}: {key}")

@@ -13,7 +13,7 @@ from agent.types import Task, ToolCall
 if TYPE_CHECKING:
     from agent.gate import Runner
     from agent.git import Repository
-    from agent.toolbox import Toolbox
+    from agent.toolbox import Opening, Toolbox
 
 
 def base_of(repository: Repository, tree: str) -> Base:
@@ -64,7 +64,7 @@ def proven_tests(repository: Repository, base: str, rejections: Sequence[Rejecti
     return {}
 
 
-async def lay(toolbox: Toolbox, tests: Mapping[str, str]) -> tuple[list[str], list[str]]:
+async def lay(toolbox: Toolbox | Opening, tests: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Put tests into the workspace, as a part of the attempt's patch: the paths that were, and why others were not."""
     laid: list[str] = []
     faults: list[str] = []

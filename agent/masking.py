@@ -7,9 +7,10 @@ written anew once, since a cache holds beginnings only. So output is masked when
     M x n x read  >  L x (write - read)  +  AGAIN x M x write
 
 and no later turn promises more. All prices are the model's own, so characters will do: tokens on both sides scale
-alike. Where no cache was seen to work, or it has expired, a rewrite costs nothing. Never masked are the latest
-outputs, what was said (issue, brief, the model's own words and calls), what the user's servers answered, edits and
-causes, the failure that a cause was stated on, and how the tests failed and ran last.
+alike. Where no cache was seen to work, or it has expired, a rewrite costs nothing. Nothing is masked before a root
+cause was stated, or a typical session's turns are over. Never masked are the latest outputs, what was said (issue,
+brief, the model's own words and calls), what the user's servers answered, edits and causes, the failure that a cause
+was stated on, and how the tests failed and ran last.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from agent.models.catalogue import ModelInfo
 from agent.types import APART, Usage
 
 KEPT_OUTPUTS = 3
-KEPT_TURNS = 2
+KEPT_TURNS = 4
 """The latest outputs that stay whole: so many, and all of so many replies."""
 LEAST = 500
 """Characters of an output that is worth masking."""
@@ -81,12 +82,20 @@ def due(
     price = _price(stand, info)
     if full or _nearly_full(stand, info):
         why = "window"
+    elif stand.turn < TYPICAL_TURNS and not _caused(log, attempt):
+        return None
     elif price is not None and _pays(stand, price, freed, kept, chosen, left):
         why = "lapsed" if price.lapsed else "cost"
     else:
         return None
     rewritten = 0 if price is None or price.write == price.read or price.lapsed else kept
     return ContextMasked(attempt, stand.turn, [part.place for part in chosen], freed, rewritten, left, why)
+
+
+def _caused(log: Sequence[Event], attempt: int) -> bool:
+    """Whether a root cause was stated. Until then all that was read may be needed word for word: it must cite lines
+    and quote output. In two of three sessions by hand a model read again what was masked before it could."""
+    return any(isinstance(event, HypothesisStated) and event.attempt == attempt for event in log)
 
 
 @dataclass(frozen=True, slots=True)

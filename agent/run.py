@@ -376,7 +376,7 @@ class Run:
     ) -> attempt.Ending:
         """The model's part: a new sandbox, a new conversation, verified facts."""
         from agent.servers.client import open_servers
-        from agent.toolbox import open_toolbox
+        from agent.toolbox import opening
 
         whole = await start.orientation.whole(spec)
         system = logged = system_prompt(spec)
@@ -401,17 +401,15 @@ class Run:
         asked = () if model.repeats_itself else self.settings.servers
         started = time.monotonic()
         try:
-            async with (
-                start.spares.sandbox(
-                    start.environment, run_id=self.run_id, limits=sandbox_limits(self.settings, left)
-                ) as sandbox,
-                open_toolbox(
-                    sandbox,
-                    test_command=self.settings.test,
-                    servers=open_servers(asked, sandbox, attempt=number, report=self.log.append),
-                ) as toolbox,
-            ):
-                await self._warm(start)
+            limits = sandbox_limits(self.settings, left)
+            async with opening(
+                start.spares.sandbox(start.environment, run_id=self.run_id, limits=limits),
+                test_command=self.settings.test,
+                servers=lambda sandbox: open_servers(asked, sandbox, attempt=number, report=self.log.append),
+                then=partial(self._warm, start),
+            ) as toolbox:
+                if asked:
+                    await toolbox.there()  # only then it is known which tools they have
                 laid, faults = await lay(toolbox, tests)
                 for fault in faults:
                     self._note(fault, "warning")
@@ -438,7 +436,7 @@ class Run:
                     self.settings.turns,
                     deadline,
                     thrifty_info(spec),
-                    sandbox.read,
+                    toolbox.read,
                 ).work()
         except SandboxDied as died:
             turns = sum(isinstance(e, events.ModelReplied) and e.attempt == number for e in self.log.events)
@@ -587,10 +585,12 @@ async def connect_driver(settings: Settings, log: Callable[[str], None]) -> Driv
     """What makes the sandboxes, as the settings say. Raises EngineUnavailable."""
     from agent.config import home
     from sandboxes.driver import connect
+    from sandboxes.egress import Allowing
 
     # an image, or a runtime, is nothing that bubblewrap could do instead
     name = "docker" if settings.image or settings.runtime else settings.driver
-    return await connect(name, cache=home() / "bubblewrap", runtime=settings.runtime, log=log)
+    driver = await connect(name, cache=home() / "bubblewrap", runtime=settings.runtime, log=log)
+    return Allowing(driver, settings.hosts, log) if settings.hosts else driver
 
 
 def sandbox_limits(settings: Settings, seconds: float) -> Limits:
@@ -607,11 +607,11 @@ def sandbox_limits(settings: Settings, seconds: float) -> Limits:
 
 
 def _import_sdks(specs: Sequence[str]) -> None:
-    """Import what is heavy while the sandbox starts: mcp takes 0.8 s of CPU, a provider's SDK up to 1.4 s."""
-    import mcp  # noqa: F401
-
-    for package in {sdk_of(spec) for spec in specs} - {None}:
-        importlib.import_module(str(package))
+    """Import what is heavy while the environment is made: a provider's SDK takes up to 1.4 s of CPU, mcp 0.8 s. The
+    model is asked before the tools are there."""
+    for package in [*dict.fromkeys(map(sdk_of, specs)), "mcp"]:
+        if package is not None:
+            importlib.import_module(package)
 
 
 def _not_red(named: Sequence[str], baseline: Mapping[str, str]) -> str | None:

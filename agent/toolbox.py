@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import cache
 from typing import TYPE_CHECKING
 
 import anyio
@@ -30,6 +31,20 @@ PROTOCOL = "2026-07-28"
 """Pinned: the server is ours, so no round trip is spent on asking what it speaks."""
 
 
+@cache
+def tool_specs() -> tuple[ToolSpec, ...]:
+    """The server's tools, known before it runs: it is ours, and one that was tampered with changes nothing of them."""
+    from tools.server import TOOLS
+
+    listed = [tool.listed() for tool in TOOLS.values()]
+    return tuple(
+        ToolSpec(
+            told["name"], told["description"], told["inputSchema"], bool(told["annotations"]["readOnlyHint"])
+        )
+        for told in listed
+    )
+
+
 class Toolbox:
     """The tools of one sandbox: what they are, and calls to them."""
 
@@ -41,7 +56,6 @@ class Toolbox:
     ) -> None:
         """`connect` opens a session with a new server, and is used again when that has ended. `servers` are the user's
         own, beside it."""
-        self._specs: list[ToolSpec] = []
         self._servers = servers or Servers([])
         self._tasks = tasks
         self._connect = connect
@@ -52,7 +66,7 @@ class Toolbox:
     @property
     def specs(self) -> list[ToolSpec]:
         """All tools, those of the user's own servers last."""
-        return [*self._specs, *self._servers.specs]
+        return [*tool_specs(), *self._servers.specs]
 
     async def call(self, call: ToolCall, *, timeout: float) -> ToolResult:
         """Run one tool call; `timeout` in seconds bounds it, and the server then kills what it runs.
@@ -70,7 +84,7 @@ class Toolbox:
             return await self._call(call, timeout)
         except _ServerEnded as ended:
             await self._restart(ended)
-        if any(spec.read_only for spec in self._specs if spec.name == call.name):
+        if any(spec.read_only for spec in tool_specs() if spec.name == call.name):
             try:
                 return await self._call(call, timeout)
             except _ServerEnded as ended:
@@ -101,7 +115,7 @@ class Toolbox:
         return answer(call, result)
 
     async def start(self) -> None:
-        """Start the server and list its tools. Raises SandboxDied when it does not come up."""
+        """Start the server. Raises SandboxDied when it does not come up."""
         await self._tasks.start(self._serve)
 
     async def _restart(self, ended: _ServerEnded) -> None:
@@ -122,16 +136,7 @@ class Toolbox:
         try:
             async with self._connect() as client:
                 with anyio.fail_after(120):
-                    listed = await client.list_tools()
-                self._specs = [
-                    ToolSpec(
-                        t.name,
-                        t.description or "",
-                        t.input_schema,
-                        bool(t.annotations and t.annotations.read_only_hint),
-                    )
-                    for t in listed.tools
-                ]
+                    await client.list_tools()  # it is up; what its tools are, it does not decide
                 self._client = client
                 started = True
                 task_status.started()
@@ -153,8 +158,8 @@ async def open_toolbox(
     test_command: str,
     servers: AbstractAsyncContextManager[Servers] | None = None,
 ) -> AsyncIterator[Toolbox]:
-    """Start the tool server in `sandbox` over one stream that stays open, and list its tools; beside it the user's own
-    servers, as `open_servers` opens them.
+    """Start the tool server in `sandbox` over one stream that stays open; beside it the user's own servers, as
+    `open_servers` opens them.
 
     Raises SandboxDied when the server does not come up.
     """
@@ -187,6 +192,89 @@ async def open_toolbox(
                 yield toolbox
             finally:
                 toolbox.stop()
+    except Exception as error:
+        cause = single(error)
+        raise cause from cause.__cause__
+
+
+class Opening:
+    """A sandbox and its toolbox on their way. The tools are known at once; what needs them waits until they are there,
+    and raises what they failed with."""
+
+    def __init__(self) -> None:
+        self._there = anyio.Event()
+        self._end = anyio.Event()
+        self._sandbox: Sandbox | None = None
+        self._toolbox: Toolbox | None = None
+        self._fault: Exception | None = None
+
+    @property
+    def specs(self) -> list[ToolSpec]:
+        """All tools; those of the user's own servers once these are there."""
+        return self._toolbox.specs if self._toolbox else [*tool_specs()]
+
+    async def there(self) -> Toolbox:
+        """Wait for the toolbox. Raises SandboxError."""
+        await self._there.wait()
+        if self._toolbox is None:
+            assert self._fault is not None
+            raise self._fault
+        return self._toolbox
+
+    async def call(self, call: ToolCall, *, timeout: float) -> ToolResult:
+        """See Toolbox.call."""
+        return await (await self.there()).call(call, timeout=timeout)
+
+    async def read(self, path: str, limit: int) -> bytes:
+        """See Sandbox.read."""
+        await self.there()
+        assert self._sandbox is not None
+        return await self._sandbox.read(path, limit)
+
+    async def run(
+        self,
+        sandbox: AbstractAsyncContextManager[Sandbox],
+        test_command: str,
+        servers: Callable[[Sandbox], AbstractAsyncContextManager[Servers]],
+        then: Callable[[], Awaitable[None]],
+    ) -> None:
+        try:
+            async with sandbox as inside:
+                opened = open_toolbox(inside, test_command=test_command, servers=servers(inside))
+                async with opened as toolbox:
+                    self._sandbox, self._toolbox = inside, toolbox
+                    self._there.set()
+                    await then()
+                    await self._end.wait()
+        except Exception as error:
+            if self._toolbox is not None:
+                raise
+            self._fault = error
+        finally:
+            self._there.set()
+
+    def end(self) -> None:
+        self._end.set()
+
+
+@asynccontextmanager
+async def opening(
+    sandbox: AbstractAsyncContextManager[Sandbox],
+    *,
+    test_command: str,
+    servers: Callable[[Sandbox], AbstractAsyncContextManager[Servers]],
+    then: Callable[[], Awaitable[None]],
+) -> AsyncIterator[Opening]:
+    """Open a toolbox in a new sandbox beside what the block does, which may be a model's first request; `then` is done
+    once it is there."""
+    late = Opening()
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(late.run, sandbox, test_command, servers, then)
+            try:
+                yield late
+            finally:
+                late.end()
     except Exception as error:
         cause = single(error)
         raise cause from cause.__cause__

@@ -28,7 +28,7 @@ from sandboxes.commands import TOOLBOX, TOOLS, Commands
 from sandboxes.errors import EngineUnavailable, SandboxDied, SandboxError
 from sandboxes.machine import HOME_MB, Bind, Machine
 from sandboxes.pipes import Pipes
-from sandboxes.types import Environment, Limits
+from sandboxes.types import Environment, Limits, inodes
 
 START_SECONDS = 60.0
 ENV = "/opt/env"
@@ -36,7 +36,6 @@ TREE = "/opt/tree"
 """Where a sandbox finds the tree that it begins with."""
 BOOT = "import sys; sys.path.insert(0, {package!r}); from sandboxes.supervisor import main; main({fd})"
 PACKAGE = str(Path(__file__).resolve().parent.parent)
-PLACES = ("/workspace", "/tmp", "/home/agent", "/run", "/dev/shm")  # noqa: S108 (in the sandbox)
 
 
 class Bubblewrap:
@@ -145,11 +144,16 @@ class Bubblewrap:
         network: bool = False,
     ) -> AsyncIterator[Sandbox]:
         """A sandbox with these folders bound; with `network`, that of the host, and `files` for its /etc."""
+        bound = {bind.target for bind in binds}
         boot = {
             "bwrap": self.machine.bwrap,
             "arguments": self.machine.arguments(limits, binds=binds, network=network, files=files or {}),
             "seccomp": seccomp.program().hex(),
-            "places": PLACES,
+            "places": {
+                place: inodes(size)
+                for place, size in self.machine.sizes(limits).items()
+                if place not in bound
+            },
             "shares_network": network,
             "limits": {
                 "memory_mb": limits.memory_mb,

@@ -67,8 +67,8 @@ class Group:
         return [os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for folder in self.folders]
 
     def remove(self) -> None:
-        """Remove it once its processes are gone, or leave it to `agent doctor` after two seconds."""
-        for _ in range(100):
+        """Remove it once its processes are gone, or leave it to `agent doctor` after ten seconds."""
+        for _ in range(500):
             for folder in self.folders:
                 try:
                     os.rmdir(folder)

@@ -172,11 +172,12 @@ class Commands(ABC):
 
     @asynccontextmanager
     async def stream(
-        self, argv: Sequence[str], env: Mapping[str, str] | None = None
+        self, argv: Sequence[str], env: Mapping[str, str] | None = None, *, keeper: bool = False
     ) -> AsyncIterator[Stream]:
         """See Sandbox.stream."""
         marker = f"ASSAY_EXEC={secrets.token_hex(8)}"
-        async with self.start(argv, marker=marker, env=env, cwd="/workspace", stdin=True) as started:
+        started_as = self.start(argv, marker=marker, env=env, cwd="/workspace", stdin=True, keeper=keeper)
+        async with started_as as started:
             stream = Stream(started)
             try:
                 yield stream

@@ -15,7 +15,7 @@ import anyio
 from sandboxes import docker_seccomp, owner
 from sandboxes.engine import Engine
 from sandboxes.errors import SandboxError
-from sandboxes.types import Limits
+from sandboxes.types import Limits, inodes
 
 AGENT = "1000:1000"
 """Who every command in a sandbox runs as."""
@@ -26,12 +26,6 @@ HOME_MB, SHM_MB = 256, 64
 
 def new_name() -> str:
     return f"assay-{secrets.token_hex(6)}"
-
-
-def inodes(size_mb: int) -> int:
-    """How many files a place of this size may hold: one for each 4 KiB. Empty ones take memory too, the kernel's own,
-    which not every engine counts."""
-    return size_mb << 8
 
 
 def agent_tmpfs(limits: Limits, *, workspace: bool = True) -> dict[str, str]:

@@ -79,11 +79,12 @@ class Sandbox(Protocol):
         """
 
     def stream(
-        self, argv: Sequence[str], env: Mapping[str, str] | None = None
+        self, argv: Sequence[str], env: Mapping[str, str] | None = None, *, keeper: bool = False
     ) -> AbstractAsyncContextManager[Stream]:
-        """Start a program and talk to it by its stdin and stdout. At the end of the block its stdin is closed;
-        if it does not end within two seconds, it and its descendants are killed. When the sandbox went with
-        it, the block still ends quietly (what happened in it is not to be masked); the next call says so."""
+        """Start a program and talk to it by its stdin and stdout; by the `keeper` no command can stop it. At the end
+        of the block its stdin is closed; if it does not end within two seconds, it and its descendants are killed.
+        When the sandbox went with it, the block still ends quietly (what happened in it is not to be masked); the
+        next call says so."""
 
 
 class Sandboxes(Protocol):

@@ -19,14 +19,14 @@ import anyio.to_thread
 
 from sandboxes import volumes
 from sandboxes.commands import TOOLBOX, TOOLS
-from sandboxes.containers import AGENT, Begun, anonymous_volume, container, inodes, new_name
+from sandboxes.containers import AGENT, Begun, anonymous_volume, container, new_name
 from sandboxes.docker import BUSYBOX, Sandbox
 from sandboxes.engine import Engine
 from sandboxes.errors import SandboxError
 from sandboxes.images import base_image_tag, find_image
-from sandboxes.locks import exclusively
+from sandboxes.locks import Kept, exclusively
 from sandboxes.scratch import scratch
-from sandboxes.types import Environment, Limits
+from sandboxes.types import Environment, Limits, inodes
 
 KEPT = 12
 """Trees that stay on disk; of more, the oldest that no container uses are removed when one is made."""
@@ -139,6 +139,7 @@ class Layers:
                 self._engine, image, name=new_name(), run_id="layers", limits=HOLDER,
                 command=["/bin/sleep", str(24 * 3600)],
                 mounts=[anonymous_volume(target, "tmpfs", options) for target in targets],
+                volumes={self._volume: (COPY_FROM, "ro")},  # so that no other host takes it for unused
             )
         )  # fmt: skip
         sandbox = Sandbox(self._engine, holder)
@@ -179,12 +180,17 @@ async def layers(
 ) -> AsyncIterator[Layers]:
     """Layers over a tree, `tree` being its id; `write_tar` is called when it is not there yet."""
     volume = "assay-tree-" + _hash(environment.image, environment.toolbox, tree)
+    kept = Kept()  # the engine does not know that an overlay uses it
+    kept.keep(volume)
     if not await volumes.complete(engine, volume):
         async with exclusively(volume, log):
             if not await volumes.complete(engine, volume):
                 await _make(engine, environment, volume, write_tar)
-    async with AsyncExitStack() as stack:
-        yield Layers(engine, tree, volume, stack, log)
+    try:
+        async with AsyncExitStack() as stack:
+            yield Layers(engine, tree, volume, stack, log)
+    finally:
+        kept.let_go()
 
 
 def _first_line(output: bytes) -> str:

@@ -58,6 +58,12 @@ class Kept:
                 file = self._files[name] = _kept_file(name)
                 fcntl.flock(file, fcntl.LOCK_SH)  # whoever has it alone has it for the time of one removal
 
+    def let_go(self) -> None:
+        """Keep nothing any longer."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
 
 @contextmanager
 def unless_kept(name: str) -> Iterator[bool]:

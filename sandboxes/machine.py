@@ -19,6 +19,8 @@ from sandboxes.types import Limits
 HOME_MB = 256
 RUN_MB = 16
 SHM_MB = 64
+SHARED = ("/dev/shm", "/tmp")  # noqa: S108 (in the sandbox)
+"""Places that every user may write to."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ROOTS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 """Beside /usr: links into it, or folders of their own."""
@@ -100,6 +102,17 @@ class Machine:
             raise EngineUnavailable("bash is needed below /usr for sandboxes by bubblewrap: install it")
         return cls(bwrap, _said(bwrap, "--version"), (bash,), *_python())
 
+    @staticmethod
+    def sizes(limits: Limits) -> dict[str, int]:
+        """The places that may be written to, and their sizes in MiB."""
+        return {
+            "/dev/shm": SHM_MB,  # noqa: S108
+            "/workspace": limits.workspace_mb,
+            "/tmp": limits.tmp_mb,  # noqa: S108
+            "/home/agent": HOME_MB,
+            "/run": RUN_MB,
+        }
+
     def arguments(
         self, limits: Limits, *, binds: Sequence[Bind], network: bool, files: Mapping[str, bytes]
     ) -> list[str | tuple[str, str]]:
@@ -124,12 +137,10 @@ class Machine:
             "/proc",
             "--dev",
             "/dev",
-            *_memory("/dev/shm", SHM_MB, "1777"),  # noqa: S108
-            "--remount-ro",
-            "/dev",
         ]
-        words += _memory("/workspace", limits.workspace_mb) + _memory("/tmp", limits.tmp_mb, "1777")  # noqa: S108
-        words += _memory("/home/agent", HOME_MB) + _memory("/run", RUN_MB)
+        for place, size in self.sizes(limits).items():
+            words += _memory(place, size, "1777" if place in SHARED else "0755")
+        words += ["--remount-ro", "/dev"]
         words += ["--dir", "/var", "--symlink", "/run", "/var/run", "--dir", "/opt", "--dir", "/sys"]
         if network:
             words += _memory("/var/tmp", 64, "1777")  # noqa: S108

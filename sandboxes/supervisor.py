@@ -100,12 +100,31 @@ class Supervisor:
         for fd in (told[0], said[0], errors[0]):
             os.close(fd)
         self._pidfd = os.pidfd_open(self._init)
+        if fault := self._tighten():
+            return fault
         root = f"/proc/{self._init}/root"
         if self._group is None:
             # where no group counts its memory, it is counted here: by process and by file system
             self._processes = os.open(f"{root}/proc", os.O_RDONLY | os.O_DIRECTORY)
             self._places = [os.open(root + place, os.O_PATH) for place in self._settings["places"]]
         return None
+
+    def _tighten(self) -> str | None:
+        """Do to the sandbox's mounts what bubblewrap has no words for; what went wrong, or None."""
+        told = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                syscalls.tighten(self._init, self._settings["places"])
+                os._exit(0)
+            except BaseException as error:
+                os.write(told[1], str(error).encode())
+            os._exit(1)
+        os.close(told[1])
+        fault = syscalls.read_until(told[0], b"").decode("utf-8", "replace")
+        os.close(told[0])
+        failed = os.waitpid(child, 0)[1] != 0
+        return f"its mounts could not be bounded: {fault}" if failed else None
 
     def _words(self, told: int) -> list[str]:
         """bubblewrap's arguments. The descriptors that are named in them will be inherited."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import resource
 import signal
@@ -24,7 +25,9 @@ _CLONE_NEWNS, _CLONE_NEWCGROUP, _CLONE_NEWUTS, _CLONE_NEWIPC = 0x20000, 0x020000
 _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 _ALL = _CLONE_NEWNS | _CLONE_NEWCGROUP | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWUSER
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 4, 24, 38, 22
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 0x20
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
+_NS_GET_USERNS = 0xB701
 _CAPABILITY_VERSION = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -42,6 +45,22 @@ def enter(pidfd: int, *, processes: bool, network: bool) -> None:
     sys.meta_path.clear()  # in there nothing is imported: what lies in its place may be the sandbox's
     more = (_CLONE_NEWPID if processes else 0) | (_CLONE_NEWNET if network else 0)
     call(_libc.setns, pidfd, _ALL | more)
+
+
+def tighten(pid: int, places: Mapping[str, int]) -> None:
+    """Bound how many files each place may hold, and make the kernel's settings read-only, in the mount namespace of a
+    process. Raises OSError."""
+    mounts = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
+    owner = fcntl.ioctl(mounts, _NS_GET_USERNS)  # bubblewrap's command may be in a user namespace below it
+    sys.meta_path.clear()
+    call(_libc.setns, owner, _CLONE_NEWUSER)
+    call(_libc.setns, mounts, _CLONE_NEWNS)
+    for place, files in places.items():
+        _mount(None, place, _MS_REMOUNT | _MS_NOSUID | _MS_NODEV, None, f"nr_inodes={files}".encode())
+    settings = "/proc/sys"
+    _mount(settings.encode(), settings, _MS_BIND)
+    locked = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+    _mount(None, settings, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | locked)
 
 
 def become_user(limits: Mapping[str, Any], most: int) -> None:

@@ -22,6 +22,12 @@ class Limits:
     """The sandbox ends by itself after this time, whatever became of its owner."""
 
 
+def inodes(size_mb: int) -> int:
+    """How many files a place of this size may hold: one for each 4 KiB. Empty ones take memory too, the kernel's own,
+    which not every engine counts."""
+    return size_mb << 8
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """What a repository's tests can run in, and how to run in it."""

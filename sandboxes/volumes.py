@@ -8,6 +8,7 @@ from typing import Any
 from sandboxes import owner
 from sandboxes.engine import Engine
 from sandboxes.images import find_image, tag_image
+from sandboxes.locks import unless_kept
 
 
 async def complete(engine: Engine, volume: str) -> bool:
@@ -55,7 +56,10 @@ async def remove_oldest(engine: Engine, kind: str, keep: int) -> None:
     found: dict[str, Any] = await engine.call(engine.api.volumes, filters={"label": f"{owner.CACHE}={kind}"})
     volumes = sorted(found.get("Volumes") or (), key=lambda one: str(one.get("CreatedAt", "")), reverse=True)
     for one in volumes[keep:]:
-        await remove(engine, str(one["Name"]))
+        name = str(one["Name"])
+        with unless_kept(name) as free:
+            if free:
+                await remove(engine, name)
 
 
 def _tag(volume: str) -> str:

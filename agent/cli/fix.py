@@ -24,6 +24,7 @@ from agent.cli.inputs import (
     read_test_patch,
     test_ids,
     with_image,
+    with_sandbox_flags,
     with_servers,
     with_test_command,
 )
@@ -203,12 +204,10 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
     from agent.models.registry import check_prices, default_spec, open_model, with_thinking
 
     settings = with_image(repository_settings(repository, base), args.image, args.dockerfile)
-    settings = with_servers(settings, args.mcp_config)
+    settings = with_sandbox_flags(with_servers(settings, args.mcp_config), args)
     given = {
         "test": args.test,
         "test_from": None if args.test is None else "--test",
-        "driver": args.sandbox,
-        "runtime": args.runtime,
         "models": tuple(args.model) if args.model else None,
         "thinking": args.thinking,
         "attempts": args.attempts,

@@ -20,6 +20,7 @@ from agent.cli.inputs import (
     read_test_patch,
     test_ids,
     with_image,
+    with_sandbox_flags,
     with_test_command,
 )
 from agent.cli.streams import print_result
@@ -76,10 +77,9 @@ def main(args: argparse.Namespace) -> int:
         base = repository.resolve(then.base if then else args.base)
         settings = with_image(repository_settings(repository, base), args.image, args.dockerfile)
         test = then.test_command if then else args.test
-        given = {"driver": args.sandbox, "runtime": args.runtime, "test": test}
+        settings = with_sandbox_flags(settings, args)
         if test is not None:
-            given["test_from"] = "from the proof" if then else "--test"
-        settings = replace(settings, **{k: v for k, v in given.items() if v is not None})
+            settings = replace(settings, test=test, test_from="from the proof" if then else "--test")
         settings = checked(settings, "command line")
         check_dockerfile(settings, repository, base)
         settings, tests = with_test_command(settings, repository, base)

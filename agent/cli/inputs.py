@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agent.config import Settings
     from agent.events import EventLog
     from agent.git import Repository
+    from sandboxes.proxy import Host
 
 MAX_ISSUE = 1024 * 1024
 """Bytes of an issue's text that are taken; the longest on GitHub is 65,536 characters."""
@@ -41,6 +42,39 @@ def add_sandbox_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--runtime", metavar="NAME", help="the OCI runtime of a Docker engine's sandboxes, such as runsc"
     )
+    p.add_argument(
+        "--allow-host",
+        action="append",
+        type=allowed_host,
+        metavar="HOST",
+        help="a host that sandboxes may reach, by a proxy: a name, *.NAME or an address, :PORT if it is not 80 or 443; "
+        "may be repeated (default: none)",
+    )
+
+
+def allowed_host(text: str) -> Host:
+    """The host of --allow-host, for argparse."""
+    from sandboxes.proxy import Host
+
+    try:
+        return Host.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def with_sandbox_flags(settings: Settings, args: argparse.Namespace) -> Settings:
+    """`settings` with what the flags say of sandboxes; the hosts that the repository asks for in vain are told."""
+    from dataclasses import replace
+
+    from sandboxes.proxy import Host
+
+    hosts = tuple(dict.fromkeys(args.allow_host or ()))
+    missing = [name for name in settings.network if Host.parse(name) not in hosts]
+    if missing:
+        flags = " ".join(f"--allow-host {name}" for name in missing)
+        print(f"agent: the repository asks for network, which only you can allow: {flags}", file=sys.stderr)
+    given = {"driver": args.sandbox, "runtime": args.runtime, "hosts": hosts}
+    return replace(settings, **{k: v for k, v in given.items() if v is not None})
 
 
 def read_file(path: str, flag: str, limit: int = MAX_FILE) -> bytes:

@@ -147,7 +147,7 @@ class Judgement:
             suite = Started(tasks, partial(self._run_after, red))
             again = Started(tasks, partial(self._base_again, taken, once))
             forgery = Started(tasks, partial(trials.forgery, self, red, suite.result))
-            unwatched = Started(tasks, partial(trials.unwatched, self, red))
+            unwatched = Started(tasks, partial(trials.unwatched, self, red, suite.result))
             repeated = Started(tasks, partial(trials.repeated, self, red))
             ordered = Started(tasks, partial(order.ordered, self, red))
             renamed = Started(tasks, partial(renaming.renamed, self, red))

@@ -46,6 +46,8 @@ class SuiteRun:
     """What ran the tests, as runner_of names it."""
     effects: Effects | None = None
     """What a run of the whole suite left behind and used; None where that was not asked or could not be seen."""
+    tree: str = ""
+    """Id of the tree that it ran on."""
 
     @property
     def hung_or_crashed(self) -> bool:
@@ -157,7 +159,7 @@ async def run_suite(
         tail = done.output.decode("utf-8", "replace")[-TAIL:]
         if done.timed_out:
             problem = f"the suite was stopped after {timeout:.0f} s"
-            return SuiteRun({}, None, tail, done.seconds, problem, runner)
+            return SuiteRun({}, None, tail, done.seconds, problem, runner, tree=tree)
         looking = partial(look, sandbox, repository, tree, laid=laid, report=report, seconds=done.seconds)
         left = None if files else Started(tasks, looking)
         outcomes: Mapping[str, TestOutcome] = {}
@@ -169,7 +171,7 @@ async def run_suite(
         except ValueError as error:
             problem = f"the report is not usable: {error}"
         effects = await left.result() if left else None
-    return SuiteRun(outcomes, done.exit_code, tail, done.seconds, problem, runner, effects)
+    return SuiteRun(outcomes, done.exit_code, tail, done.seconds, problem, runner, effects, tree)
 
 
 async def _read(sandbox: Sandbox, report: str, left: Started[Effects | None] | None) -> bytes:

@@ -120,7 +120,9 @@ async def repeated(judgement: Judgement, red: Red) -> Tried:
     return Tried((Check("repeat", False, said),))
 
 
-async def unwatched(judgement: Judgement, red: Red) -> Tried:
+async def unwatched(
+    judgement: Judgement, red: Red, suite: Callable[[], Awaitable[tuple[bool, str]]]
+) -> Tried:
     """The fix must be there when no test runner is."""
     folders = {file: judgement.path(file).rpartition("/")[0] for file in map(file_of, red.ids)}
     sources = {
@@ -163,7 +165,9 @@ async def unwatched(judgement: Judgement, red: Red) -> Tried:
         return Tried()
     red_runs = {test: judgement.before[test] for test in red.ids if test in judgement.before}
     fixed = await failures("the patched tree", judgement.after_tree)
-    tests = disguise.unmended(base.first, fixed.first, red_runs)
+    await suite()
+    still = [test for test in judgement.after if compare.is_failing(judgement.after, test)]
+    tests = disguise.unmended(base.first, fixed.first, red_runs, still)
     check = Check(
         "unwatched",
         not tests,

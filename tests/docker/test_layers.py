@@ -262,3 +262,19 @@ def test_the_oldest_trees_are_removed(tmp_path, repo, monkeypatch):
     [one] = trees() - old
     with_workspace(tmp_path, repo, commit(repo, {"a": "another\n"}), test)
     assert one not in trees()
+
+
+def test_a_tree_is_kept_as_long_as_a_run_may_use_it(tmp_path, repo, monkeypatch):
+    """Also before its first sandbox, however many others are made meanwhile."""
+    monkeypatch.setattr(layers, "KEPT", 0)
+    tree = commit(repo, {"a.txt": "first\n"})
+    other = commit(repo, {"a.txt": "other\n"})
+
+    async def test(docker, environment, repository):
+        bare = replace(environment, workspace="")
+        async with docker.workspace(bare, other, partial(repository.write_tar, other), log=print):
+            pass
+        async with docker.sandbox(environment, run_id=RUN, limits=SMALL) as sandbox:
+            assert (await sandbox.run("cat a.txt", timeout=20)).output == b"first\n"
+
+    with_workspace(tmp_path, repo, tree, test)

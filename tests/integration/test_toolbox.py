@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
+import pytest
 from mcp import Client, StdioServerParameters
 
-from agent.toolbox import MAX_RESTARTS, PROTOCOL, Toolbox
-from agent.types import ToolCall, ToolResult
-from sandboxes.errors import SandboxDied
+from agent.servers.client import open_servers
+from agent.toolbox import MAX_RESTARTS, PROTOCOL, Toolbox, opening
+from agent.types import ToolCall, ToolResult, ToolSpec
+from sandboxes.driver import Sandbox
+from sandboxes.errors import SandboxDied, SandboxError
 
 START = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); from tools.server import main; main()"
 SUICIDE = "kill -9 $PPID; sleep 5"
@@ -80,3 +85,53 @@ def test_a_server_that_dies_again_and_again_ends_the_attempt(tmp_path: Path) -> 
             raise AssertionError("it went on for ever")
 
     with_tools(tmp_path, use)
+
+
+def test_what_the_host_knows_of_the_tools_is_what_the_server_has(tmp_path: Path) -> None:
+    async def use(toolbox: Toolbox) -> None:
+        assert toolbox._client is not None
+        listed = (await toolbox._client.list_tools()).tools
+        told = [
+            ToolSpec(
+                t.name,
+                t.description or "",
+                t.input_schema,
+                bool(t.annotations and t.annotations.read_only_hint),
+            )
+            for t in listed
+        ]
+        assert told == toolbox.specs
+
+    with_tools(tmp_path, use)
+
+
+def test_tools_are_told_before_their_sandbox_is_there_and_a_fault_of_it_at_the_first_call() -> None:
+    begun = anyio.Event()
+
+    @asynccontextmanager
+    async def no_sandbox() -> AsyncIterator[Sandbox]:
+        await begun.wait()
+        raise SandboxError("the engine refused a container")
+        yield
+
+    async def then() -> None:
+        raise AssertionError("it is not there")
+
+    async def run() -> None:
+        opened = opening(
+            no_sandbox(),
+            test_command="true",
+            servers=lambda _: open_servers((), _, attempt=1, report=print),
+            then=then,
+        )
+        async with opened as toolbox:
+            assert "edit_file" in [spec.name for spec in toolbox.specs]
+            begun.set()
+            for ask in (
+                partial(toolbox.call, ToolCall("c1", "diff", {}), timeout=60),
+                partial(toolbox.read, "/a", 9),
+            ):
+                with pytest.raises(SandboxError, match="the engine refused a container"):
+                    await ask()
+
+    anyio.run(run)

@@ -45,6 +45,9 @@ def turn(
     ]
 
 
+CAUSE = HypothesisStated(1, 1, "wrong", ["a.py:1"], "t::a", "E   assert 1 == 2", "2", "so")
+
+
 def session(*turns: Sequence[Event]) -> list[Event]:
     return [UserSaid(1, "the brief"), *(event for one in turns for event in one)]
 
@@ -73,7 +76,7 @@ def test_a_long_session_is_masked_and_says_what_it_reckoned_with() -> None:
     masked = due(log, 1, model(), 60)
     assert masked is not None
     assert masked.why == "cost"
-    assert list(masked.results) == list(range(1, 18)), "the latest three stay"
+    assert list(masked.results) == list(range(1, 17)), "the latest four stay"
     assert masked.turns_left == 10
     assert masked.freed * 0.2 * masked.turns_left > masked.rewritten * (2.5 - 0.2)
 
@@ -96,17 +99,27 @@ def test_dearer_cache_reads_are_masked_earlier() -> None:
 
 
 def test_without_a_cache_old_output_is_masked_as_soon_as_it_is_worth_a_line() -> None:
-    masked = first_masked(session(*looks(8, usage=UNCACHED)), model())
+    masked = first_masked(session([CAUSE], *looks(8, usage=UNCACHED)), model())
     assert masked is not None
-    assert (masked.turn, masked.rewritten) == (4, 0)
+    assert (masked.turn, masked.rewritten) == (5, 0)
+
+
+def test_until_a_cause_is_stated_all_that_it_may_cite_stays_for_a_typical_session() -> None:
+    masked = first_masked(session(*looks(30, usage=UNCACHED)), model())
+    assert masked is not None and masked.turn == 15
+    log = session(*looks(14, usage=UNCACHED))
+    assert due(log, 1, model(), 60) is None
+    assert due([*log, CAUSE], 1, model(), 60) is not None
+    full = due(log, 1, model(), 60, full=True)
+    assert full is not None and full.why == "window"
 
 
 def test_a_cache_that_has_expired_is_a_good_time() -> None:
-    log = session(*looks(7), turn(8, seconds=301.0))
+    log = session([CAUSE], *looks(7), turn(8, seconds=301.0))
     masked = due(log, 1, model(), 60)
     assert masked is not None
     assert (masked.why, masked.rewritten) == ("lapsed", 0)
-    assert due(session(*looks(7), turn(8, seconds=200.0)), 1, model(), 60) is None
+    assert due(session([CAUSE], *looks(7), turn(8, seconds=200.0)), 1, model(), 60) is None
 
 
 def test_unknown_prices_mask_only_when_the_window_is_nearly_full() -> None:
@@ -142,8 +155,8 @@ def test_what_must_survive_is_never_masked() -> None:
     )
     masked = due(log, 1, model(), 60, full=True)
     assert masked is not None
-    assert set(masked.results).isdisjoint({2, 4, 5, 6, 7, 8, 28, 29, 30})
-    assert {1, 3, *range(9, 28)} == set(masked.results)
+    assert set(masked.results).isdisjoint({2, 4, 5, 6, 7, 8, 27, 28, 29, 30})
+    assert {1, 3, *range(9, 27)} == set(masked.results)
     said = messages([*log, masked], 1)
     text = "\n".join(m.text + "".join(r.text for r in m.tool_results) for m in said)
     for fact in ("the brief", "E   assert 1 == 2", "last red", "edited a.py", "2 passed"):
@@ -216,8 +229,10 @@ def test_masking_counts_from_the_renewed_conversation() -> None:
     log = [*session(*looks(20)), ContextRenewed(1, 20), UserSaid(1, "anew")]
     assert due(log, 1, model(), 60) is None
     assert [part.text for part in parts(log, 1)] == ["anew"]
-    log += [event for number in range(21, 40) for event in turn(number)]
-    masked = due(log, 1, model(), 60)
+    for number in range(21, 45):
+        log += turn(number)
+        if (masked := due(log, 1, model(), 60)) is not None:
+            break
     assert masked is not None and min(masked.results) == 21
 
 

@@ -38,7 +38,7 @@ async def _(cell, seen):
     python(f"""
     wanted = [text[::-1].encode() for text in {[text[::-1] for text in (FUTURE_TEXT, SECRET, BASE_TEXT)]!r}]
     for top in sorted(os.scandir("/"), key=lambda entry: entry.name):
-        if top.name in ("proc", "sys", "usr"):  # /usr is the image's alone
+        if top.name in ("proc", "sys", "usr") or top.is_symlink():  # /usr, and links into it, are the image's alone
             continue
         for folder, folders, names in os.walk(top.path):
             for name in names:
@@ -55,7 +55,7 @@ async def _(cell, seen):
     timeout=60,
 )
 async def _(cell, seen):
-    found = [line for line in seen.text.splitlines() if line.startswith("/")]
+    found = [line for line in seen.text.splitlines() if line.startswith("/") and line != "/opt/tree/app.py"]
     assert found == ["/workspace/app.py"], found  # that has the base's text, so it was searched
 
 
