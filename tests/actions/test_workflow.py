@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.docker.project import ABOVE, git
+from tests.docker.project import ABOVE, RED, TESTS, git
 from tests.hostile.world import KEY, LABELLED, NO_ENGINE, NUMBER, World
 
 NOSY = """
@@ -40,9 +40,7 @@ def kept(world):
 
 @pytest.mark.docker
 def test_a_labelled_issue_becomes_a_draft_pull_request_with_proof(world):
-    world.project()
-    world.commit({"tests/test_nosy.py": NOSY})
-    world.push("main:refs/heads/main")
+    world.project({"tests/test_calc.py": TESTS + RED + NOSY})
     world.issue()
     # The embedded model: it is named, since a key is there to be looked for.
     fix = {"fail_to_pass": ABOVE, "sandbox": "docker", "model": "local/repair"}
