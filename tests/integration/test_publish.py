@@ -301,6 +301,8 @@ def test_folders_whose_files_contradict_each_other_are_refused(world):
     assert "base" in broken("base", lambda f: _edit(f / "result.json", base="a" * 40))
     checks = [{"name": "green", "passed": False, "evidence": ""}]
     assert "green" in broken("check", lambda f: _edit(f / "proof.json", checks=checks))
+    odd = [{"name": 7, "passed": True, "evidence": ""}]
+    assert "no verdict" in broken("odd", lambda f: _edit(f / "proof.json", checks=odd))
     assert "no accepted patch" in broken("empty", lambda f: _edit(f / "proof.json", checks=[]))
     assert "red before" in broken("red", lambda f: _edit(f / "proof.json", fail_to_pass=[]))
     assert "gate/N.json" in broken("gate", lambda f: (f / "gate/1.json").unlink())
