@@ -153,8 +153,8 @@ def _accepted(folder: Path, result: Mapping[str, Any]) -> Accepted:
         raise Refused(f"the run says accepted, but {fault}") from fault
     verdict = proof.verdict
     told = verdict_json(verdict)
-    if fault := _fault(_VERDICT, told):
-        raise Refused(f"proof.json holds no verdict of this agent: {fault}")
+    if odd := _fault(_VERDICT, told):
+        raise Refused(f"proof.json holds no verdict of this agent: {odd}")
     failed = [check.name for check in verdict.checks if check.passed is not True]
     attempts = [
         one for one in result["attempts"] if one["verdict"] and one["verdict"].get("accepted") is True

@@ -170,9 +170,7 @@ def _forbidden(path: str) -> str | None:
     """Why no published patch may touch this path, or None."""
     if any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in path):
         return "its name holds characters that nobody sees"
-    if any(
-        part.casefold().startswith((".git", "git~")) for part in path.split("/")
-    ):  # git~1: Windows' name for it
+    if any(part.casefold().startswith(".git") for part in path.split("/")):
         return "what belongs to git and GitHub, workflows among it, is changed by people alone"
     return refusal(path)
 
