@@ -115,7 +115,7 @@ class Installer:
             await self._sandbox.put_file(LOOSE, "\n".join(plan.loose).encode())
         loose = ["-r", LOOSE] if plan.loose else []
         wanted = [*project, *(word for words in (*groups, *files) for word in words), *loose]
-        self.summary.append(said := self._describe(plan))
+        self.summary.append(said := described(plan))
         if not wanted:
             return
         self._log(f"installing {said}")
@@ -242,16 +242,18 @@ class Installer:
             return f"{log}\nerror: it took longer than {seconds:.0f} s".strip()
         return None if done.exit_code == 0 else log or f"exit code {done.exit_code}"
 
-    def _describe(self, plan: PythonPlan) -> str:
-        where = f" in {plan.folder}" if plan.folder else ""
-        parts = [f"the project{where}{_with_extras(plan.extras)[1:]}"] if plan.installable else []
-        if plan.members:
-            parts.append(f"{len(plan.members)} packages of the repository")
-        parts += [f"group {name}" for name in plan.groups]
-        parts += plan.files
-        if plan.loose:
-            parts.append(f"{len(plan.loose)} more requirement{'s' if len(plan.loose) > 1 else ''}")
-        return ", ".join([*parts, "pytest"]) + (f", by {plan.lock}" if plan.lock else "")
+
+def described(plan: PythonPlan) -> str:
+    """What is installed by a plan, in a few words."""
+    where = f" in {plan.folder}" if plan.folder else ""
+    parts = [f"the project{where}{_with_extras(plan.extras)[1:]}"] if plan.installable else []
+    if plan.members:
+        parts.append(f"{len(plan.members)} packages of the repository")
+    parts += [f"group {name}" for name in plan.groups]
+    parts += plan.files
+    if plan.loose:
+        parts.append(f"{len(plan.loose)} more requirement{'s' if len(plan.loose) > 1 else ''}")
+    return ", ".join([*parts, "pytest"]) + (f", by {plan.lock}" if plan.lock else "")
 
 
 def other_python(plan: PythonPlan, version: str) -> str:

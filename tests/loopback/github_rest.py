@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tests.loopback.github_rules import example
-from tests.loopback.github_state import Pull, Refuse, User
+from tests.loopback.github_state import Pull, Refuse, User, stamp
 
 if TYPE_CHECKING:
     from tests.loopback.github_server import GitHub
@@ -26,8 +26,28 @@ def _issue(api: GitHub, values: Any) -> Any:
 
 def _get_comments(api: GitHub, values: Any, query: Any, body: Any, user: Any) -> tuple[int, Any]:
     number = _issue(api, values).number
-    said = [one for one in api.state.comments.values() if one.issue == number]
+    since = query.get("since", [""])[0]
+    said = [
+        one
+        for one in api.state.comments.values()
+        if one.issue == number and not (since and stamp(one.updated) < since)
+    ]
     return 200, [api.state.comment_data(one) for one in sorted(said, key=lambda one: one.number)]
+
+
+def _get_events(api: GitHub, values: Any, query: Any, body: Any, user: Any) -> tuple[int, Any]:
+    return 200, [api.state.event_data(event) for event in _issue(api, values).events]
+
+
+def _get_issues(api: GitHub, values: Any, query: Any, body: Any, user: Any) -> tuple[int, Any]:
+    state, label = query.get("state", ["open"])[0], query.get("labels", [""])[0]
+    found = [
+        issue
+        for issue in api.state.issues.values()
+        if state in ("all", issue.state)
+        and (not label or label.casefold() in map(str.casefold, issue.labels))
+    ]
+    return 200, [api.state.issue_data(issue) for issue in sorted(found, key=lambda issue: -issue.number)]
 
 
 def _post_comment(api: GitHub, values: Any, query: Any, body: Any, user: Any) -> tuple[int, Any]:
@@ -231,6 +251,8 @@ HANDLERS: dict[str, Handler] = {
         200,
         [api.state.label(name) for name in _issue(api, values).labels],
     ),
+    f"GET {_R}/issues": _get_issues,
+    f"GET {_R}/issues/{{issue_number}}/events": _get_events,
     f"GET {_R}/issues/{{issue_number}}/comments": _get_comments,
     f"POST {_R}/issues/{{issue_number}}/comments": _post_comment,
     f"PATCH {_R}/issues/comments/{{comment_id}}": _patch_comment,

@@ -68,6 +68,8 @@ class Issue:
     renames: list[tuple[datetime, str, str]] = field(default_factory=list)
     """When, from, to."""
     labels: list[str] = field(default_factory=list)
+    events: list[tuple[datetime, str, str, str]] = field(default_factory=list)
+    """When, labeled or unlabeled, which label, by whom."""
     is_pull: bool = False
     state: str = "open"
 
@@ -137,6 +139,14 @@ class State:
         said = Said(number, issue, user, body, at, more.pop("updated", at), **more)
         self.comments[number] = said
         return said
+
+    def labelled(
+        self, number: int, label: str, by: str, at: datetime | None = None, *, off: bool = False
+    ) -> None:
+        """Put a label on an issue, or take it `off`."""
+        issue = self.issues[number]
+        issue.events.append((at or self.now, "unlabeled" if off else "labeled", label, by))
+        issue.labels = [name for name in issue.labels if name != label] + ([] if off else [label])
 
     # ---- git
 
@@ -298,6 +308,17 @@ class State:
 
     def label(self, name: str) -> dict[str, Any]:
         return {**example("label"), "name": name, "color": "ededed"}
+
+    def event_data(self, event: tuple[datetime, str, str, str]) -> dict[str, Any]:
+        at, kind, label, by = event
+        return {
+            **example("labeled-issue-event"),
+            "event": kind,
+            "actor": self.user(by),
+            "created_at": stamp(at),
+            "label": {"name": label, "color": "ededed"},
+            "performed_via_github_app": None,
+        }
 
     def comment_data(self, said: Said) -> dict[str, Any]:
         return {
