@@ -154,7 +154,7 @@ def _tests(verdict: Verdict, secrets: Sequence[str]) -> str:
     shown = set(verdict.fail_to_pass)
     others = sum(outcome == "passed" and test not in shown for test, outcome in verdict.after.items())
     table = _table(("test", "without the fix", "with it"), verdict.fail_to_pass, row, MAX_TESTS)
-    return f"{table}\n\nBesides, {others} other tests pass with the fix."
+    return f"{table}\n\nOther tests that pass with the fix: {others}."
 
 
 def _again(run: RunFolder, words: Words) -> str:
