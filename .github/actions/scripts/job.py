@@ -166,7 +166,7 @@ def json_object(data: bytes) -> dict[str, Any]:
 
 
 RUN_FILES = re.compile(
-    r"result\.json|patch\.diff|proof\.json|smaller\.diff|setup\.toml|events\.jsonl|report\.md|gate/[1-9][0-9]{0,3}\.(?:json|diff)"
+    r"result\.json|patch\.diff|proof\.json|smaller\.diff|setup\.toml|events\.jsonl|report\.(?:md|html)|gate/[1-9][0-9]{0,3}\.(?:json|diff)"
 )
 """What belongs to a run's folder, by its path there."""
 MAX_FILE = 64 * 1024 * 1024
