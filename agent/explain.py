@@ -21,7 +21,7 @@ NEXT: Mapping[str, str] = {
     "tests_kept": "Look whether the test that was taken away is wrong: then change it by hand first.",
     "red": "Write a test that fails because of this issue, and name it with --fail-to-pass.",
     "scan": "Look at the lines that the evidence names: they answer the tests, not the issue.",
-    "runner": "Look at how the suite ends with this patch: its exit code, report and output disagree.",
+    "runner": "Look at how the suite ends with this patch: out of time, too early, or at odds with its report.",
     "green": "Look at the assertion that still fails, and at what else leads to it than the causes ruled out.",
     "pass_to_pass": "Decide which behaviour is right: the issue's, or that of the tests which now fail.",
     "vanished": "Look why these tests no longer run with the patch.",

@@ -103,7 +103,9 @@ def _proof(task: Task) -> str:
 def _summary(outcomes: Mapping[str, str]) -> str:
     failing = sorted(test for test, outcome in outcomes.items() if outcome in ("failed", "error"))
     passing = sum(outcome == "passed" for outcome in outcomes.values())
-    text = f"{passing} tests pass, {len(failing)} fail."
+    skipped = sum(outcome in ("skipped", "xfailed") for outcome in outcomes.values())
+    more = f", {skipped} are skipped or expected to fail" if skipped else ""
+    text = f"{passing} tests pass, {len(failing)} fail{more}."
     return text + ("\nFailing on the base:\n" + _listing(failing) if failing else "")
 
 

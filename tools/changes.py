@@ -257,7 +257,10 @@ def _diff(workspace: Workspace, call: Call, _: dict[str, Any]) -> Result:
         data = {"patch": patch.decode(), "encoding": "utf-8"}
     except UnicodeDecodeError:
         data = {"patch": base64.b64encode(patch).decode(), "encoding": "base64"}
-    text = cut_middle(readable(patch)) if patch else "no changes: the workspace is as it was at the start"
+    whole = readable(patch)
+    text = cut_middle(whole) if patch else "no changes: the workspace is as it was at the start"
+    if len(text) < len(whole):
+        text += "\n[to see what was cut: `git diff -- PATH` in the shell, a file at a time]"
     return Result(text, data)
 
 
