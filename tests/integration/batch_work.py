@@ -16,7 +16,7 @@ from agent.batch.tasks import TaskLine
 
 
 def work(line: TaskLine, shared: Shared, ending: Path, news: Connection) -> None:
-    """`WORD [SECONDS]`; the folder is `line.repo`, in which each start leaves a line in a file of the task's name."""
+    """`WORD [SECONDS]` ("waits" for a file `go`); the folder is `line.repo`, in which each start leaves a line in a file of the task's name."""
     word, _, seconds = (line.issue or "").partition(" ")
     folder = Path(line.repo)
     with (folder / line.id).open("a") as file:
@@ -31,6 +31,8 @@ def work(line: TaskLine, shared: Shared, ending: Path, news: Connection) -> None
         child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
         (folder / "child").write_text(str(child.pid))
         time.sleep(1000)
+    while word == "waits" and not (folder / "go").exists():
+        time.sleep(0.05)
     if word == "leaves":
         os._exit(7)
     time.sleep(float(seconds or 0))
