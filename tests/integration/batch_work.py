@@ -16,7 +16,8 @@ from agent.batch.tasks import TaskLine
 
 
 def work(line: TaskLine, shared: Shared, ending: Path, news: Connection) -> None:
-    """`WORD [SECONDS]` ("waits" for a file `go`); the folder is `line.repo`, in which each start leaves a line in a file of the task's name."""
+    """`WORD [SECONDS]`; "waits" is for a file `go`. The folder is `line.repo`, in which each start leaves a line in a
+    file of the task's name."""
     word, _, seconds = (line.issue or "").partition(" ")
     folder = Path(line.repo)
     with (folder / line.id).open("a") as file:
