@@ -24,7 +24,7 @@ from agent.budget import BudgetSpent
 from agent.climb import Climb
 from agent.config import Settings
 from agent.errors import AgentError, EnvironmentFault, ModelError, NotSetUp, Refused
-from agent.events import EventLog, redact
+from agent.events import EventLog
 from agent.facts import base_of, lay, proven_tests, suspects_of
 from agent.hypotheses import Base, changed_places, ledger
 from agent.lanes import side_by_side
@@ -32,6 +32,7 @@ from agent.models.google_cache import Caches
 from agent.models.registry import open_model, paid, parse_spec, sdk_of, thrifty_info, warning
 from agent.orientation.orient import Orientation
 from agent.prompts import render, system_prompt
+from agent.redaction import redact
 from agent.result import RunEnding, build_result, servers_used, write_atomically
 from agent.root_cause import Dossier, Rejection, brief
 from agent.routing import choose, task_facts
