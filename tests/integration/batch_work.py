@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -23,6 +24,8 @@ def work(line: TaskLine, shared: Shared, ending: Path, news: Connection) -> None
     with (folder / line.id).open("a") as file:
         file.write(f"{os.getpid()} {time.monotonic()}\n")
     starts = len((folder / line.id).read_text().splitlines())
+    if word == "warm":  # nothing of what a run needs is left to be imported
+        assert {"agent.run", "agent.gate", "mcp", "docker"} <= set(sys.modules), "imported anew by each task"
     with suppress(OSError):
         news.send_bytes(json.dumps({"type": "phase_started", "phase": "setup", "detail": ""}).encode())
     if word == "dies" or (word == "dies-once" and starts == 1):

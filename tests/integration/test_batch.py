@@ -86,6 +86,11 @@ def test_what_tasks_are_forked_from_has_no_thread():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_tasks_find_everything_imported(tmp_path):
+    [result] = batch(lines(tmp_path, "warm"))
+    assert result.status == "accepted", result.error
+
+
 def test_a_task_whose_process_dies_is_run_again_and_then_a_crash_but_never_a_patch(tmp_path):
     told = by_id(list(batch(lines(tmp_path, "accepted", "dies-once", "dies", "leaves", "rejected"))))
     assert {name: result.status for name, result in told.items()} == {
