@@ -8,8 +8,6 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.cli.inputs import (
@@ -148,29 +146,15 @@ async def _judge(
     want_smaller: bool,
     log: Callable[[str], None],
 ) -> tuple[Verdict, Smaller | None]:
-    import anyio.to_thread
 
+    from agent.environment import connect_driver, environment_of, sandbox_limits
     from agent.gate import Runner, judge, smaller
-    from agent.run import TOOLS, connect_driver, sandbox_limits
-    from agent.scratch import scratch
     from sandboxes.errors import SandboxError, SetupFailed
 
     try:
         driver = await connect_driver(settings, log)
         tree = repository.tree_of(base)
-        with scratch() as folder:
-            tar = Path(folder) / "base.tar"
-            await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
-            environment = await driver.environment(
-                tar,
-                image=settings.image,
-                dockerfile=settings.dockerfile,
-                setup=settings.setup,
-                tools_dir=TOOLS,
-                log=log,
-            )
-        write = partial(repository.write_tar, tree)
-        async with driver.workspace(environment, tree, write, log=log) as begun:
+        async with environment_of(tree, driver, settings, repository, log) as begun:
             runner = Runner(
                 driver,
                 repository,
