@@ -29,6 +29,8 @@ from agent.types import APART, Usage
 KEPT_OUTPUTS = 3
 KEPT_TURNS = 4
 """The latest outputs that stay whole: so many, and all of so many replies."""
+KEPT_WHEN_FULL = 2
+"""Replies, when the conversation no longer fits: what is left in it must fit next time."""
 LEAST = 500
 """Characters of an output that is worth masking."""
 LEAST_TOGETHER = 2_000
@@ -66,7 +68,7 @@ def due(
 ) -> ContextMasked | None:
     """What is to be masked before the next request of an attempt, if now is the time for it. `limit` is the number of
     replies that the attempt may have; `full`: the provider said that the conversation no longer fits."""
-    stand = _stand(log, attempt)
+    stand = _stand(log, attempt, KEPT_WHEN_FULL if full else KEPT_TURNS)
     if stand is None or not can_mask(info):
         return None
     chosen = [part for part in stand.after if part.place in stand.maskable]
@@ -124,7 +126,7 @@ class _Price:
     """The cache is gone: the next request writes all of it anew in any case."""
 
 
-def _stand(log: Sequence[Event], attempt: int) -> _Stand | None:
+def _stand(log: Sequence[Event], attempt: int, kept_turns: int) -> _Stand | None:
     said = parts(log, attempt)
     replies = [(i, part.event) for i, part in enumerate(said) if isinstance(part.event, ModelReplied)]
     if not replies:
@@ -135,7 +137,7 @@ def _stand(log: Sequence[Event], attempt: int) -> _Stand | None:
     start = next((i for i, _ in replies if i > masked), at)
     after = said[start:]
     before = replies[-2][1] if len(replies) > 1 else None
-    keep = _kept(log, attempt, said, last.turn)
+    keep = _kept(log, attempt, said, last.turn - kept_turns)
     maskable = frozenset(
         part.place
         for part in after
@@ -150,10 +152,10 @@ def _stays(part: Part) -> bool:
 
 
 def _kept(log: Sequence[Event], attempt: int, said: Sequence[Part], turn: int) -> set[int]:
-    """Places of results that must stay whole."""
+    """Places of results that must stay whole: those after `turn`, among others."""
     returned = [(part, part.event) for part in said if isinstance(part.event, ToolReturned)]
     kept = {part.place for part, _ in returned[-KEPT_OUTPUTS:]}
-    kept |= {part.place for part, event in returned if event.turn > turn - KEPT_TURNS}
+    kept |= {part.place for part, event in returned if event.turn > turn}
     for part, event in returned:
         if part.place in kept:  # a read that was answered by "as you saw it there"
             seen_in = (event.data or {}).get("seen_in")

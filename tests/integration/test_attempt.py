@@ -413,7 +413,7 @@ def test_an_attempt_masks_by_itself_and_its_log_replays_to_the_same_conversation
         {"tool_calls": [{"name": "shell", "arguments": {"command": f"seq {n}000 {n}500"}}], "usage": usage}
         for n in range(1, 9)
     ]
-    _, log = work(tmp_path, *show, {"tool_calls": [GIVE_UP]}, info=PRICED)
+    _, log = work(tmp_path, {"tool_calls": [RUN, STATE]}, *show, {"tool_calls": [GIVE_UP]}, info=PRICED)
     masked = [event for event in log.events if isinstance(event, ContextMasked)]
     assert masked and masked[0].why == "cost" and masked[0].rewritten == 0, (
         "the script's model reads no cache"
@@ -422,4 +422,4 @@ def test_an_attempt_masks_by_itself_and_its_log_replays_to_the_same_conversation
     assert messages(read, 1) == messages(log.events, 1)
     assert list(masked) == [e for e in read if isinstance(e, ContextMasked)]
     shown = [result.text for message in messages(read, 1) for result in message.tool_results]
-    assert shown[0].startswith("[exit code 0") and "left out" in shown[0] and "8500" in shown[7]
+    assert shown[2].startswith("[exit code 0") and "left out" in shown[2] and "8500" in shown[9]
