@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 from agent.errors import EnvironmentFault
 
@@ -126,6 +126,7 @@ class BudgetSpent(Exception):
     """A request that could cost more than is left, and is not sent. Its text is one line for the user."""
 
     def __init__(self, scope: str, account: Account, asked: Amount, output: int, *, later: bool) -> None:
+        self._given = (scope, account, asked, output, later)
         self.later = later
         """Whether it may yet fit, when requests that are under way turn out cheaper than their worst case."""
         kind = scope.partition(":")[0]
@@ -148,6 +149,18 @@ class BudgetSpent(Exception):
         super().__init__(
             f"{said}; the next request could cost {cost}, its answer held to {output:,} tokens; {mend} gives more"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _spent, self._given
+
+
+def is_of_batch(refusal: str) -> bool:
+    """Whether a BudgetSpent with this text was refused by the batch's limit."""
+    return " are spent for the batch" in refusal
+
+
+def _spent(scope: str, account: Account, asked: Amount, output: int, later: bool) -> BudgetSpent:
+    return BudgetSpent(scope, account, asked, output, later=later)
 
 
 def _usd(nano: int | None) -> str:
@@ -307,6 +320,22 @@ class Ledger:
         )
 
 
+class LedgerLike(Protocol):
+    """A ledger, or the way to one on another machine."""
+
+    def reserve(
+        self, scopes: Mapping[str, Limit], worst: Callable[[int], Amount], most: int, least: int | None = None
+    ) -> Reservation: ...
+
+    def settle(self, reservation: Reservation, actual: Amount) -> None: ...
+
+    def accounts(self, scopes: Mapping[str, Limit]) -> dict[str, Account]: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What happened to a budget, and how it stands then."""
@@ -326,7 +355,7 @@ class Budget:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: LedgerLike,
         run: str,
         limit: Limit,
         day: Limit | None = None,

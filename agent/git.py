@@ -18,7 +18,8 @@ import tarfile
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -49,6 +50,13 @@ EXECUTABLE = "100755"
 
 Entry = tuple[str, str]
 """Mode (six octal digits, as git writes it) and object id of one file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    id: str
+    parents: tuple[str, ...]
+    message: str
 
 
 class PatchError(UsageError):
@@ -299,6 +307,16 @@ class Repository:
                         stream.read(1)
 
     # ---- the user's repository
+
+    def history(self, commit: str) -> Iterator[Commit]:
+        """The commits that lead to a commit id, newest first, merges left out. A shallow clone ends where it ends."""
+        found = self._theirs(["rev-list", "--no-merges", "--parents", "--end-of-options", commit])
+        if found.returncode:
+            raise EnvironmentFault(f"git rev-list failed in {self.path}: {_reason(found.stderr)}")
+        for line in found.stdout.decode("ascii").splitlines():
+            commit, *parents = line.split()
+            text = self._git(["cat-file", "commit", commit]).decode("utf-8", "replace")
+            yield Commit(commit, tuple(parents), text.partition("\n\n")[2])
 
     def work_tree(self) -> Path:
         """The root of the work tree. Raises UsageError for a bare repository."""

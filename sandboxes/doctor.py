@@ -38,7 +38,7 @@ async def diagnose(cache: Path) -> list[Finding]:
         bubblewrap = Finding(bubblewrap.name, True, detail)
     if not docker[0].ok and bubblewrap.ok and not os.environ.get("DOCKER_HOST"):
         docker = [Finding("engine", True, f"none, so bubblewrap makes the sandboxes: {docker[0].detail}")]
-    return [*docker, bubblewrap, *await anyio.to_thread.run_sync(_left_by_bubblewrap, cache)]
+    return [*docker, bubblewrap, *await anyio.to_thread.run_sync(remove_left_by_bubblewrap, cache)]
 
 
 async def _bubblewrap(cache: Path) -> Finding:
@@ -53,7 +53,7 @@ async def _bubblewrap(cache: Path) -> Finding:
     return Finding("bubblewrap", True, "; ".join(said))
 
 
-def _left_by_bubblewrap(cache: Path) -> list[Finding]:
+def remove_left_by_bubblewrap(cache: Path) -> list[Finding]:
     """Half-made folders and control groups of killed runs: removed. Its sandboxes end with their run."""
     folders, groups = stale(cache), cgroup.leftovers()
     for folder in folders:

@@ -14,14 +14,20 @@ from sandboxes import owner
 _PREFIX = "assay-scratch-"
 _NAME = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}")
 _MARKER = ".assay-owner"
+_SHORT = "/tmp"  # noqa: S108 (what is made there has a random name, and is this user's alone)
+MAX_SHORT = 50
 
 
-def scratch() -> tempfile.TemporaryDirectory[str]:
+def scratch(*, short: bool = False) -> tempfile.TemporaryDirectory[str]:
     """A temporary folder of this process; it goes when the context or the object ends.
 
-    One that cannot be removed then stops nobody: `stale` finds it later.
+    One that cannot be removed then stops nobody: `stale` finds it later. `short`: a path that leaves room for the name
+    of a socket, which may have some hundred bytes in all.
     """
-    made = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
+    folder = tempfile.gettempdir()
+    if short and len(os.fsencode(folder)) > MAX_SHORT:
+        folder = _SHORT
+    made = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder, ignore_cleanup_errors=True)
     labels = owner.labels("")
     (Path(made.name) / _MARKER).write_text(json.dumps([labels[owner.PID], labels[owner.BOOT]]))
     return made
@@ -33,7 +39,8 @@ def stale() -> list[Path]:
     Left alone is whatever could be somebody else's: a folder without our marker, or one whose owner cannot be
     seen from here (another boot, or another pid namespace that shares the temporary folder).
     """
-    return [path for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*") if _is_stale(path)]
+    folders = dict.fromkeys((tempfile.gettempdir(), _SHORT))
+    return [path for folder in folders for path in Path(folder).glob(f"{_PREFIX}*") if _is_stale(path)]
 
 
 def _is_stale(path: Path) -> bool:

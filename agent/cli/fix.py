@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,9 +34,12 @@ from agent.text import printable
 from agent.types import Task
 
 if TYPE_CHECKING:
+    from agent.budget import LedgerLike
     from agent.config import Settings
     from agent.git import Repository
-    from agent.run import Run
+    from agent.run import Publish, Run
+
+Listener = Callable[[Mapping[str, Any]], None]
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -128,18 +131,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     form.add_argument(
         "--stream-json", action="store_true", help="print each event on stdout, one JSON a line"
     )
-    p.set_defaults(run=main)
+    p.set_defaults(run=main, setup=None, batch=None)  # the last two are for the tasks of `agent batch`
 
 
 def main(args: argparse.Namespace) -> int:
-    from agent.cli.signals import run_async
-    from agent.config import home
-    from agent.events import EventLog, secret_values
-    from agent.gate import Shelf
     from agent.git import Repository
-    from agent.progress import open_view
     from agent.result import exit_code
-    from agent.run import Publish, Run
+    from agent.run import Publish
 
     stream = _Stream()
     with (
@@ -147,36 +145,65 @@ def main(args: argparse.Namespace) -> int:
         open_github(args.issue, args.as_of, args.pr, repository) as github,
     ):
         task, notices = _task(args, repository, github)
-        settings, tests = with_test_command(_settings(args, repository, task.base), repository, task.base)
         output = check_output(args.output) if args.output is not None else None
         publish = Publish(output, args.branch, publication(github, task.base) if github and args.pr else None)
         if args.branch is not None:
             repository.check_branch(args.branch)
-        run_id, folder = new_run()
-        hidden = {secret for server in settings.servers for secret in server.secrets}
-        if github is not None and github.client.api.token is not None:
-            hidden.add(github.client.api.token)
-        secrets = sorted({*secret_values(os.environ), *hidden}, key=len, reverse=True)
-        log = EventLog(folder / "events.jsonl", secrets)
-        if args.stream_json:
-            log.listeners.append(stream.show)
-        with open_view(sys.stderr) as view, open_budget(settings, run_id, log) as budget:
-            log.listeners.append(view.show)
-            shelf = Shelf(home() / "baselines")
-            run = Run(run_id, task, settings, log, folder, repository, publish, shelf, budget=budget)
-            _started(run, repository, [*notices, tests])
-            try:
-                result = run_async(run.execute)
-            except KeyboardInterrupt:
-                if run.result is None:
-                    raise
-                result = run.result
+        listeners = [stream.show] if args.stream_json else []
+        hidden = tokens_of(github)
+        result, folder = fixed(args, task, repository, publish, listeners, notices=notices, hidden=hidden)
     code = exit_code(result)
     if args.stream_json:
         return lost_code(code) if stream.lost else code
     if args.json:
         return print_result(json.dumps(result, indent=2), code, for_programs=True)
     return print_result(_report(result, folder), code)
+
+
+def fixed(
+    args: argparse.Namespace,
+    task: Task,
+    repository: Repository,
+    publish: Publish,
+    listeners: Sequence[Listener] = (),
+    open_ledger: Callable[[], LedgerLike] | None = None,
+    *,
+    notices: Sequence[str] = (),
+    hidden: Collection[str] = (),
+) -> tuple[dict[str, Any], Path]:
+    """A task taken to its end as the flags say: its result, and the run's folder. `listeners` get each event, what is
+    `hidden` is kept out of all texts, `notices` are told at the start."""
+    from agent.cli.signals import run_async
+    from agent.config import home
+    from agent.events import EventLog, secret_values
+    from agent.gate import Shelf
+    from agent.progress import open_view
+    from agent.run import Run
+
+    settings, tests = with_test_command(_settings(args, repository, task.base), repository, task.base)
+    run_id, folder = new_run()
+    hidden = {*hidden, *(secret for server in settings.servers for secret in server.secrets)}
+    secrets = sorted({*secret_values(os.environ), *hidden}, key=len, reverse=True)
+    log = EventLog(folder / "events.jsonl", secrets)
+    log.listeners += listeners
+    with open_view(sys.stderr) as view, open_budget(settings, run_id, log, args.batch, open_ledger) as budget:
+        log.listeners.append(view.show)
+        shelf = Shelf(home() / "baselines")
+        run = Run(run_id, task, settings, log, folder, repository, publish, shelf, budget=budget)
+        _started(run, repository, [*notices, tests])
+        try:
+            result = run_async(run.execute)
+        except KeyboardInterrupt:
+            if run.result is None:
+                raise
+            result = run.result
+    return result, folder
+
+
+def tokens_of(github: GitHub | None) -> set[str]:
+    """What a run on GitHub must not let out."""
+    token = github.client.api.token if github is not None else None
+    return {token} if token is not None else set()
 
 
 def _task(
@@ -208,6 +235,7 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
     given = {
         "test": args.test,
         "test_from": None if args.test is None else "--test",
+        "setup": args.setup,
         "models": tuple(args.model) if args.model else None,
         "thinking": args.thinking,
         "attempts": args.attempts,
@@ -229,6 +257,7 @@ def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Se
     limits = {
         "the budget (--budget, --tokens, [budget] of agent.toml)": Limit(settings.usd, settings.tokens),
         "the day's limit ($AGENT_HOME/budget.toml)": per_day(),
+        "the budget of the batch (--budget, --tokens)": args.batch[1] if args.batch else Limit(),
     }
     for spec in settings.models:
         open_model(spec)  # a missing key or file is told before anything is set up

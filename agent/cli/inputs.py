@@ -6,7 +6,7 @@ import argparse
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -17,7 +17,7 @@ from agent.errors import UsageError
 from sandboxes.types import DRIVERS
 
 if TYPE_CHECKING:
-    from agent.budget import Budget
+    from agent.budget import Budget, LedgerLike, Limit
     from agent.config import Settings
     from agent.events import EventLog
     from agent.git import Repository
@@ -247,8 +247,15 @@ def new_run() -> tuple[str, Path]:
 
 
 @contextmanager
-def open_budget(settings: Settings, run_id: str, log: EventLog) -> Iterator[Budget | None]:
-    """The budget of a run, which tells its changes to `log`; None where no model is paid."""
+def open_budget(
+    settings: Settings,
+    run_id: str,
+    log: EventLog,
+    batch: tuple[str, Limit] | None = None,
+    open_ledger: Callable[[], LedgerLike] | None = None,
+) -> Iterator[Budget | None]:
+    """The budget of a run, which tells its changes to `log`; None where no model is paid. `batch` is the id and the
+    limit of the batch that it is a part of; `open_ledger` for another ledger than this user's on this machine."""
     from agent.budget import Budget, Change, Ledger, Limit
     from agent.config import home, per_day
     from agent.events import BudgetChanged, Note
@@ -268,6 +275,6 @@ def open_budget(settings: Settings, run_id: str, log: EventLog) -> Iterator[Budg
     if not any(map(paid, settings.models)):
         yield None
         return
-    with Ledger(home() / "ledger.sqlite") as ledger:
+    with open_ledger() if open_ledger else Ledger(home() / "ledger.sqlite") as ledger:
         limit = Limit(settings.usd, settings.tokens)
-        yield Budget(ledger, run_id, limit, per_day(), on_change=told)
+        yield Budget(ledger, run_id, limit, per_day(), batch, told)

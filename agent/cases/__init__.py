@@ -1,0 +1,1 @@
+"""Cases for evaluation, mined from a repository's own history."""

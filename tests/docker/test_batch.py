@@ -1,0 +1,77 @@
+"""Batches in real sandboxes: tasks and a driver killed in the middle, and cases mined from a history."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.benchmarks.batch import disturbed, make_tasks, results, settled
+from tests.docker.project import BUGGY, FIX, FIXED_LINE, RED, SUBMIT, TESTS, agent, git, make_project, script
+
+pytestmark = pytest.mark.docker
+
+
+def test_tasks_and_a_driver_that_are_killed_change_no_result_and_leave_nothing(tmp_path):
+    make_tasks(tmp_path, 3)
+    model = script(tmp_path, [[FIX], [SUBMIT]])
+    killed = disturbed(tmp_path, model, workers=2, kills=3, seed=3, most=5)
+    assert killed == {"tasks": 2, "drivers": 1}
+    ended = results(tmp_path, "killed")
+    assert {task: status for task, (status, _) in ended.items()} == dict.fromkeys(
+        ["t0", "t1", "t2"], "accepted"
+    )
+    assert len({patch for _, patch in ended.values()}) == 1  # the scripted one, whatever was killed
+    assert not settled(tmp_path)
+
+
+def test_real_fixes_of_a_history_become_cases_that_a_batch_runs(tmp_path):
+    repo = make_project(tmp_path, red=False)
+    tests, product = repo / "tests" / "test_calc.py", repo / "calc.py"
+
+    def commit(message: str) -> str:
+        git(repo, "add", "-A")
+        git(repo, "commit", "-qm", message)
+        return git(repo, "rev-parse", "HEAD").strip()
+
+    product.write_text(BUGGY.replace(*FIXED_LINE))
+    tests.write_text(TESTS + RED)
+    fix = commit(
+        "clamp() is wrong above the range\n\nclamp(5, 1, 3) gave 1.\n\nSigned-off-by: A <a@b.invalid>\n"
+    )
+    product.write_text(product.read_text() + "\n\ndef twice(value):\n    return value * 2\n")
+    tests.write_text(tests.read_text() + "\n\ndef test_mean_of_one():\n    assert mean([4]) == 4\n")
+    commit("Add twice() and a test of something else")
+    (repo / "README.md").write_text("calc\n")
+    commit("Say in the documentation what this is")
+    product.write_text(product.read_text() + "\n\ndef thrice(value):\n    return value * 3\n")
+    commit("Add thrice() without any test")
+
+    done = agent(tmp_path, "cases", "from-git", "repo", "--out", "cases.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1 of 2 candidates are cases: cases.jsonl\n"
+    assert "no test fails without the fix" in done.stderr
+    [case] = [json.loads(line) for line in (tmp_path / "cases.jsonl").read_text().splitlines()]
+    assert case["base"] == git(repo, "rev-parse", f"{fix}~").strip()
+    assert case["issue"] == "# clamp() is wrong above the range\n\nclamp(5, 1, 3) gave 1.\n"
+    assert case["fail_to_pass"] == ["tests/test_calc.py::test_above"]
+    assert "calc.py" not in case["test_patch"].replace("test_calc.py", "")
+    assert case["case"]["gold_patch"].count("+++") == 1 and case["case"]["pass_to_pass"] == 3
+
+    model = script(tmp_path, [[FIX], [SUBMIT]])
+    done = agent(tmp_path, "batch", "cases.jsonl", "--out", "out", "--model", model)
+    assert done.returncode == 0, done.stderr + (tmp_path / "out/results.jsonl").read_text()
+    [result] = [json.loads(line) for line in (tmp_path / "out/results.jsonl").read_text().splitlines()]
+    assert result["status"] == "accepted" and result["case"]["commit"] == fix
+    assert agent(tmp_path, "cases", "from-git", "repo", "--out", "cases.jsonl").returncode == 2
+
+
+def test_a_budget_of_all_tasks_ends_the_batch_before_it_is_passed(tmp_path):
+    make_tasks(tmp_path, 2)
+    given = ["--model", "anthropic/claude-haiku-4-5", "--budget", "0.0001", "--workers", "1"]
+    keys = {"ANTHROPIC_API_KEY": "sk-ant-nobody-asks", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
+    done = agent(tmp_path, "batch", "tasks.jsonl", "--out", "out", *given, **keys)
+    assert done.returncode == 4, done.stderr
+    assert "t0: the batch's budget is spent" in done.stderr and "t1 starts" not in done.stderr
+    assert "2  without a result: --resume runs them" in done.stdout
+    assert not (tmp_path / "out" / "results.jsonl").read_text()
