@@ -61,6 +61,7 @@ class Docker:
         Raises EngineUnavailable, whose text says how to get one, also for a runtime that the engine does not have.
         """
         engine = await Engine.connect()
+        await engine.check()
         await engine.use_runtime(runtime)
         return cls(engine)
 

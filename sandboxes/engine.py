@@ -68,6 +68,15 @@ class Engine:
                 self._cpus = 0
         return self._cpus or None
 
+    async def check(self) -> None:
+        """Raises EngineUnavailable for an engine that speaks Docker's API and is none that can be used."""
+        told = await self.call(self.api.version)
+        if any("Podman" in str(part.get("Name")) for part in told.get("Components") or ()):
+            raise EngineUnavailable(
+                "Podman's service answers in place of a Docker engine, and is not supported yet: it takes neither the "
+                "sandboxes' filter of system calls nor an owner for places in memory; use Docker or bubblewrap"
+            )
+
     async def use_runtime(self, runtime: str | None) -> None:
         """Run all containers by this OCI runtime. Raises EngineUnavailable when the engine says it has none such."""
         if runtime is not None:

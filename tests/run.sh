@@ -8,4 +8,4 @@ ENGINE_NEEDED=1 sandboxes/setup.sh rg:ripgrep busybox:busybox bwrap:bubblewrap
 .venv/bin/ruff format --check .
 .venv/bin/mypy
 .venv/bin/lint-imports
-.venv/bin/python -m pytest "$@"
+.venv/bin/python -m pytest --durations=25 --durations-min=10 "$@"
