@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,11 @@ from agent.batch.local import Local, descendants
 from agent.batch.queue import Limits
 from agent.batch.tasks import TaskLine
 from agent.batch.view import View
+from agent.budget import Limit
+from agent.cli import fix
 from agent.cli.dispatch import run
+from agent.cli.worker import _arguments
+from agent.git import Repository
 from tests.docker.project import agent, command, environment, make_project
 from tests.integration.batch_work import work
 
@@ -125,6 +130,25 @@ def test_a_budget_of_all_that_is_spent_ends_none_but_holds_the_rest_for_resume(t
     assert brakes.spent
     assert {result.status for result in seen} == {"accepted"} and "t0" not in by_id(seen)
     assert "t1" in by_id(seen) and len(seen) < 6
+
+
+def test_what_a_line_and_the_flags_say_is_what_fix_is_told(tmp_path):
+    repo = make_project(tmp_path)
+    line = TaskLine(
+        "a",
+        str(repo),
+        test="python -m pytest tests",
+        image="my/image:1",
+        setup=("make tools",),
+        models=("local/repair",),
+    )
+    shared = Shared(("--turns=5", "--allow-host=pypi.example"), "b", Decimal("1.50"), 1000)
+    args = _arguments(line, shared)
+    with Repository(repo) as repository:
+        told = fix._settings(args, repository, repository.resolve("HEAD"))
+    assert (told.test, told.image, told.setup) == (line.test, line.image, line.setup)
+    assert (told.models, told.turns, [str(host) for host in told.hosts]) == (line.models, 5, ["pypi.example"])
+    assert args.batch == ("b", Limit(Decimal("1.50"), 1000)) and told.usd is None
 
 
 def driver(folder: Path, *more: str) -> subprocess.Popen[bytes]:
