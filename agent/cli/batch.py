@@ -47,15 +47,24 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p.add_argument("tasks", nargs="+", metavar="TASKS", help="what to do; with --merge, folders of results")
     p.add_argument("--out", required=True, metavar="DIR", help="where results.jsonl and predictions.jsonl go")
     p.add_argument(
-        "--resume", action="store_true", help="go on with DIR: tasks with a result there are not run again"
-    )
-    p.add_argument(
         "--merge",
         action="store_true",
         help="put the results of several folders together in DIR, and run nothing",
     )
-    p.add_argument("--repo", default=".", metavar="PATH|URL", help="of tasks that name none (default: here)")
     p.add_argument("--shard", metavar="K/N", help="only each N-th task, from the K-th on: for a matrix of CI")
+    p.add_argument(
+        "--model", action="append", default=[], metavar="SPEC", help="as for `agent fix`, for all tasks"
+    )
+    add_run_flags(p)
+    p.set_defaults(run=main)
+
+
+def add_run_flags(p: argparse.ArgumentParser) -> None:
+    """How tasks are run, for whoever runs them as a batch."""
+    p.add_argument(
+        "--resume", action="store_true", help="go on with DIR: tasks with a result there are not run again"
+    )
+    p.add_argument("--repo", default=".", metavar="PATH|URL", help="of tasks that name none (default: here)")
     p.add_argument(
         "--workers", type=int, metavar="N", help="tasks side by side (default: by CPUs and memory)"
     )
@@ -76,12 +85,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="wall time of one task, set-up and gate included; then it is ended, whatever it does (default: 120)",
     )
     add_sandbox_flags(p)
-    p.add_argument(
-        "--model", action="append", default=[], metavar="SPEC", help="as for `agent fix`, for all tasks"
-    )
     for flag, kind in FOR_FIX.items():
         p.add_argument(f"--{flag}", type=kind, metavar="X" if kind is str else "N", help="as for `agent fix`")
-    p.set_defaults(run=main)
 
 
 FOR_FIX = {"thinking": str, "context": str, "attempts": int, "best-of": int, "turns": int, "minutes": float}

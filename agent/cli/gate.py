@@ -97,7 +97,7 @@ def main(args: argparse.Namespace) -> int:
         shelf = None if then else Shelf(home() / "baselines")
         output = check_output(args.smaller, "--smaller") if args.smaller is not None else None
         verdict, less = run_async(
-            _judge, repository, base, settings, patch, named, test_patch, shelf, output is not None
+            judged, repository, base, settings, patch, named, test_patch, shelf, output is not None
         )
     if output is not None and less is not None:
         write_atomically(output, less.patch)
@@ -132,7 +132,7 @@ def _read_proof(args: argparse.Namespace) -> Proof:
     return read_proof(read_file(args.proof, "--proof"), f"--proof {args.proof}")
 
 
-async def _judge(
+async def judged(
     repository: Repository,
     base: str,
     settings: Settings,
@@ -142,6 +142,7 @@ async def _judge(
     shelf: Shelf | None,
     want_smaller: bool,
 ) -> tuple[Verdict, Smaller | None]:
+    """A patch's verdict, and the smaller patch if one is wanted. Raises EnvironmentFault."""
     import anyio.to_thread
 
     from agent.gate import Runner, judge, smaller
