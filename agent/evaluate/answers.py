@@ -101,7 +101,9 @@ def _answer(result: Result, task: Mapping[str, Any], run: Mapping[str, Any]) -> 
         first_time=total * share if share is not None else 0.0,
         refused=sum(int(one["refused"]) for one in attempts),
         mended=sum(int(one["mended"]) for one in attempts),
-        attempts=tuple(Tried(int(one["turns"]), bool((one["verdict"] or {}).get("accepted"))) for one in attempts),
+        attempts=tuple(
+            Tried(int(one["turns"]), bool((one["verdict"] or {}).get("accepted"))) for one in attempts
+        ),
         first_token_seconds=_middle(speed["first_token_seconds"] for speed in speeds),
         tokens_per_second=_middle(speed["tokens_per_second"] for speed in speeds),
         minutes=max(0.0, result.seconds - float(hidden.get("seconds", 0.0))) / 60,

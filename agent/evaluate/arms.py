@@ -37,5 +37,7 @@ def task_lines(cases: Sequence[TaskLine], models: Sequence[str], repeats: int) -
 
 def digest(case: TaskLine) -> str:
     """Equal for the same task, wherever its repository lies."""
-    told = {name: value for name, value in asdict(case).items() if name not in ("repo", "models", "case", "fault")}
+    told = {
+        name: value for name, value in asdict(case).items() if name not in ("repo", "models", "case", "fault")
+    }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]

@@ -23,8 +23,8 @@ class Interval:
 
 
 def wilson(successes: float, n: float) -> Interval | None:
-    """A share with its 95 % score interval; None of nothing. Wilson (1927), JASA 22:209-212; Newcombe (1998), Statistics
-    in Medicine 17:857-872, method 3."""
+    """A share with its 95 % score interval; None of nothing. Wilson (1927), JASA 22:209-212; Newcombe (1998),
+    Statistics in Medicine 17:857-872, method 3."""
     if n <= 0:
         return None
     share = successes / n
@@ -89,7 +89,7 @@ def _root(x: float, y: float, phi: float) -> float:
 def sign_test(more: int, less: int) -> float:
     """Two-sided exact p of so many cases one way and the other; ties say nothing. McNemar's exact test is this."""
     n = more + less
-    tail = sum(comb(n, k) for k in range(min(more, less) + 1)) / 2**n
+    tail: float = sum(comb(n, k) for k in range(min(more, less) + 1)) / (1 << n)
     return min(1.0, 2 * tail)
 
 
