@@ -10,7 +10,7 @@ from agent.evaluate.table import percent, usd
 from agent.text import printable
 
 WIDTH, HEIGHT = 720, 320
-LEFT, RIGHT, TOP, BOTTOM = 60, 160, 16, 40
+LEFT, RIGHT, TOP, BOTTOM = 60, 200, 16, 40
 """Margins of the field, with room for the axes' numbers and models' names."""
 COLOURS = 8
 ROW = 20
@@ -24,7 +24,10 @@ def cost(models: Mapping[str, Any], short: Mapping[str, str]) -> Iterator[str]:
         if one["usd_total"] is not None and one["accepted"] is not None
     }
     most = max((x for x, _ in points.values()), default=0.0) or 1.0
-    yield from _opened("USD a run", [f"{most * part / 4:.3g}" for part in range(5)])
+    free = not any(x for x, _ in points.values())
+    yield from _opened(
+        "USD a run", [f"{most * part / 4:.3g}" if not free or not part else "" for part in range(5)]
+    )
     for place, model in enumerate(models):
         if model not in points:
             continue

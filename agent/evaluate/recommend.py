@@ -16,7 +16,7 @@ from statistics import fmean
 
 from agent.evaluate.answers import Answer
 from agent.evaluate.figures import scores
-from agent.evaluate.statistics import ALPHA, Paired, holm, least_cases, paired, wilson
+from agent.evaluate.statistics import least_cases, wilson
 from agent.routing import Route, packaged
 from agent.text import printable
 
@@ -132,7 +132,10 @@ def _lines(found: Sequence[Answer]) -> Iterator[str]:
     yield "[models]"
     yield f"ladder = [{', '.join(json.dumps(rung.model, ensure_ascii=False) for rung in ladder.rungs)}]"
     yield ""
-    yield from _routes([rung.model for rung in ladder.rungs], by_model, cases, found)
+    if len(ladder.rungs) == 1:
+        yield "# No routes: there is one rung."
+        return
+    yield from _routes(ladder, by_model, cases, found)
 
 
 def _nothing(by_model: Mapping[str, Mapping[str, float]], cases: Sequence[str]) -> Iterator[str]:
@@ -155,55 +158,47 @@ def _rung(rung: Rung, *, first: bool) -> str:
 
 
 def _routes(
-    ladder: Sequence[str],
-    by_model: Mapping[str, Mapping[str, float]],
-    cases: Sequence[str],
-    found: Sequence[Answer],
+    ladder: Ladder, by_model: Mapping[str, Mapping[str, float]], cases: Sequence[str], found: Sequence[Answer]
 ) -> Iterator[str]:
-    """Classes of the routing whose first rung is worse than a later one, beyond chance, begin there."""
-    if len(ladder) < 2:
-        yield "# No routes: there is one rung."
-        return
+    """Where classes of the routing begin, if not all of them at the first rung."""
     of_class: dict[str, list[str]] = {}
     for case, route in {one.case: one.route for one in found if one.route}.items():
         if case in cases:
             of_class.setdefault(route, []).append(case)
-    known = [route for route in packaged() if route.task_class in of_class]
-    tests = [
-        (rule.task_class, place, told)
-        for rule in known
-        for place in range(1, len(ladder))
-        if (told := _against(ladder[0], ladder[place], by_model, of_class[rule.task_class]))
-    ]
-    adjusted = holm([told.p for _, _, told in tests])
-    starts: dict[str, int] = {}
-    for (name, place, told), p in zip(tests, adjusted, strict=True):
-        if p < ALPHA and told.difference < 0:
-            starts.setdefault(name, place + 1)
-    for name in sorted(of_class.keys() - {route.task_class for route in known}):
+    places = {name: _start(ladder, by_model, mine) for name, mine in of_class.items()}
+    for name in sorted(of_class.keys() - {rule.task_class for rule in packaged()}):
         yield f"# class {_name(name)}: a rule of your own, left as it is"
-    if not starts:
+        del places[name]
+    if not any(places.values()):
         counts = ", ".join(f"{_name(name)}: {len(mine)} cases" for name, mine in of_class.items())
-        yield "# No routes: in no class is the first rung worse than a later one beyond chance"
+        yield "# No routes: in no class is it sure that trying the first rung costs more than it saves"
         yield f"# ({counts or 'no class seen'})."
         return
     for rule in packaged():  # all of them: a rule without conditions would else hide those after it
-        mine = of_class.get(rule.task_class, [])
-        start = starts.get(rule.task_class)
-        reason = f"{len(mine)} cases"
-        if start is not None:
-            first, later = (sum(by_model[ladder[place]][case] for case in mine) for place in (0, start - 1))
-            reason += f": {later:g} accepted by rung {start}, {first:g} by rung 1, which is beyond chance"
-        yield f"# {reason}"
+        mine, place = of_class.get(rule.task_class, []), places.get(rule.task_class, 0)
+        yield f"# {len(mine)} cases" + (
+            f": {sum(by_model[ladder.rungs[0].model][case] for case in mine):g} accepted by the first rung, too few to "
+            f"pay for trying it, even at the upper end of the interval"
+            if place
+            else ""
+        )
         yield "[[models.routes]]"
-        yield from _route(rule, start or 1)
+        yield from _route(rule, place + 1)
         yield ""
 
 
-def _against(
-    first: str, later: str, by_model: Mapping[str, Mapping[str, float]], cases: Sequence[str]
-) -> Paired | None:
-    return paired([by_model[first][case] for case in cases], [by_model[later][case] for case in cases])
+def _start(ladder: Ladder, by_model: Mapping[str, Mapping[str, float]], mine: Sequence[str]) -> int:
+    """The place of the rung, from 0, that tasks of a class begin at. One before it is passed over if it costs more than
+    it saves: its price is above that of all rungs after it times the upper end of the share that it has accepted."""
+    for place, rung in enumerate(ladder.rungs[:-1]):
+        left, rest = dict.fromkeys(mine, 1.0), 0.0
+        for later in ladder.rungs[place + 1 :]:
+            rest += sum(left.values()) / len(mine) * (later.usd or 0.0)
+            left = {case: left[case] * (1 - by_model[later.model][case]) for case in mine}
+        share = wilson(sum(by_model[rung.model][case] for case in mine), len(mine))
+        if ladder.usd is None or share is None or not (rung.usd or 0.0) > share.high * rest:
+            return place
+    return len(ladder.rungs) - 1
 
 
 def _route(route: Route, start: int) -> Iterator[str]:
