@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from collections.abc import Collection
@@ -15,16 +14,21 @@ if TYPE_CHECKING:
     from agent.types import Task
 
 
-def withheld(task: Task) -> Task:
-    """The task as the run gets it: without hidden tests, and without the names of tests in files that they touch."""
+def withheld(task: Task, repository: Repository) -> Task:
+    """The task as the run gets it: without hidden tests, and without the names of tests in files that they touch.
+
+    Raises PatchError for a test patch that does not apply.
+    """
+    from agent.gate.policy import changes
     from agent.gate.suites import file_of
 
     if task.test_patch is None:
         return task
-    touched = set(re.findall(rb"^\+\+\+ b/([^\t\r\n]+)", task.test_patch, re.M))
-    names = {path.decode("utf-8", "surrogateescape") for path in touched}
+    base = repository.tree_of(task.base)
+    after = repository.apply(base, task.test_patch)
+    touched = changes(repository.files(base), repository.files(after))
     # An id that names no file may be of any.
-    kept = [test for test in task.fail_to_pass if "::" in test and file_of(test) not in names]
+    kept = [test for test in task.fail_to_pass if "::" in test and file_of(test) not in touched]
     return replace(task, test_patch=None, fail_to_pass=tuple(kept))
 
 

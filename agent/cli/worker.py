@@ -74,7 +74,7 @@ def _fixed(line: TaskLine, shared: Shared, tell: Any) -> dict[str, Any]:
         path = cloned(line.repo, line.base, home() / "repositories", since=shared.began)
     with Repository(path) as repository, open_github(_issue(line), None, False, repository) as github:
         task, notices = _task(line, repository, github)
-        whole, task = task, withheld(task) if shared.evaluate else task
+        whole, task = task, withheld(task, repository) if shared.evaluate else task
         failing: list[str] = []
 
         def heard(event: Mapping[str, Any]) -> None:

@@ -41,7 +41,7 @@ def _page(
     yield '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">'
     yield f"<title>{text(title)}</title>\n<style>{_style()}</style>\n</head>\n<body>"
     yield f'<header><p class="brand">Assay</p><h1>{text(title)}</h1>'
-    yield f'<p class="quiet">{told["runs"]} runs. Ranges and lines beside a share are its 95 % interval.</p></header>\n<main>'
+    yield f'<p class="quiet">{told["runs"]} runs. Ranges beside a share are its 95 % interval.</p></header>\n<main>'
     yield from _section("Models", _models(models, short))
     yield from _section(
         "Beyond chance?", _lines(compared(told, short), "One model has no other to differ from.")

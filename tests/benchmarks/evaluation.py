@@ -1,4 +1,4 @@
-"""`agent eval` where the truth is known: python -m tests.benchmarks.evaluation [--each 7] [--workers 2]
+"""`agent eval` where the truth is known: python -m tests.benchmarks.evaluation [--each 7] [--workers 2] [-- FLAG …]
 
 Small projects of three kinds, `--each` of each kind but one less of the last, each with a failing test, and hidden
 tests that ask more:
@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -22,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.docker.project import agent, call, git
+from tests.docker.project import agent, call, command, environment, git
 
 GOOD = {
     "clamp": """\
@@ -109,7 +111,6 @@ def _case(folder: Path, kind: str, number: int) -> dict[str, Any]:
 
 def scripted(folder: Path, name: str, kinds: list[str]) -> str:
     """A model that mends these kinds, and hands in whatever it has of others."""
-    see = f"python3 tests/../see.py {' '.join(kinds)}"
     program = (
         "import calc\n"
         "for name, given in (('clamp', (5, 1, 3)), ('mean', ([1, 2, 6],)), ('span', ([1, 5, 3],))):\n"
@@ -119,7 +120,7 @@ def scripted(folder: Path, name: str, kinds: list[str]) -> str:
         "        except Exception as error:\n"
         "            print(name, 'gives', type(error).__name__)\n"
     )
-    see = f"python3 -c {json.dumps(program)}".replace("\\n", "\n").replace('\\"', '"')
+    see = f"python3 -c {shlex.quote(program)}"
     causes = [
         call(
             "root_cause",
@@ -177,6 +178,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=7)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("flags", nargs="*", help="more flags of `agent eval`, after --")
     given = parser.parse_args()
     counts = {"clamp": given.each, "mean": given.each, "span": given.each - 1}
     with tempfile.TemporaryDirectory() as path:
@@ -184,18 +186,8 @@ def main() -> int:
         make_cases(folder, counts)
         one, two = scripted(folder, "one", ["clamp"]), scripted(folder, "two", ["clamp", "mean", "span"])
         models = [part for model in ("local/repair", one, two) for part in ("--model", model)]
-        done = agent(
-            folder,
-            "eval",
-            "cases.jsonl",
-            "--out",
-            "out",
-            "--workers",
-            str(given.workers),
-            *models,
-            timeout=7200,
-        )
-        print(done.stdout, done.stderr[-4000:])
+        flags = ["--out", "out", "--workers", str(given.workers), "--attempts", "1", *given.flags, *models]
+        subprocess.run(command("eval", "cases.jsonl", *flags), cwd=folder, env=environment(folder))
         told = json.loads((folder / "out" / "summary.json").read_text())
         print((folder / "out" / "recommended.toml").read_text())
         found = faults(told, truths(counts, one, two))

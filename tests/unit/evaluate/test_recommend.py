@@ -49,7 +49,7 @@ def test_a_model_that_adds_nothing_is_left_out_and_an_unsure_rung_is_called_so()
 def test_a_class_begins_later_where_the_first_rung_surely_costs_more_than_it_saves():
     lines = []
     for model, usd, large in (("cheap", 0.5, "." * 20), ("dear", 1.0, "x" * 20)):
-        lines += [*run_of("x" * 10, model, usd), *run_of(large, model, usd, "large repository", 10)]
+        lines += [*run_of("x" * 30, model, usd), *run_of(large, model, usd, "large repository", 30)]
     text = recommended(told(lines))
     models = tomllib.loads(text)["models"]
     starts = {route.task_class: route.start for route in parse_routes(models["routes"], "here")}
