@@ -6,19 +6,14 @@ are told beside that: more of them is no worse patch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
 
 from agent.evaluate.answers import Answer
-from agent.evaluate.figures import right, scores
+from agent.evaluate.figures import SHARES, scores
 from agent.evaluate.statistics import ALPHA, holm, least_difference, paired, sign_test
 
-SHARES: dict[str, Callable[[Answer], float | None]] = {
-    "accepted": lambda one: float(one.accepted),
-    "right": right,
-}
 AMOUNTS: dict[str, Callable[[Answer], float | None]] = {
     "usd": lambda one: one.cost_usd,
     "tokens": lambda one: one.tokens,
@@ -84,7 +79,7 @@ def _amount(model: str, name: str, old: Sequence[Answer], new: Sequence[Answer])
     return Change(model, name, len(both), before, now, None, None, p)
 
 
-def _adjusted(found: Sequence[Change], family: dict[str, Any]) -> list[Change]:
+def _adjusted(found: Sequence[Change], family: Mapping[str, object]) -> list[Change]:
     mine = [change for change in found if change.figure in family]
     return [
         Change(

@@ -58,20 +58,20 @@ def figures(mine: Sequence[Answer]) -> dict[str, Any]:
     calls = sum(one.calls for one in mine)
     costs = [one.cost_usd for one in mine]
     known = [cost for cost in costs if cost is not None]
-    accepted = sum(one.accepted for one in mine)
+    runs = sum(one.accepted for one in mine)
     total = sum(known) if len(known) == len(costs) else None
     kept = calls - sum(one.refused + one.mended for one in mine)
     return {
         "cases": len({one.case for one in mine}),
         "runs": len(mine),
         "statuses": dict(Counter(one.status for one in mine)),
-        "accepted": share(mine, lambda one: float(one.accepted)),
-        "accepted_runs": accepted,
+        "accepted": share(mine, accepted),
+        "accepted_runs": runs,
         "right": share(mine, right),
         "accepted_wrong": sum(one.accepted and one.right is False for one in mine),
         "usd": _median(known) if total is not None else None,
         "usd_total": total,
-        "usd_per_accepted": total / accepted if total is not None and accepted else None,
+        "usd_per_accepted": total / runs if total is not None and runs else None,
         "tokens": _median(one.tokens for one in mine),
         "output_per_turn": _median(one.output / one.turns for one in mine if one.turns),
         "calls": calls,
@@ -96,6 +96,13 @@ def right(one: Answer) -> float | None:
     return None if one.right is None else float(one.right)
 
 
+def accepted(one: Answer) -> float:
+    return float(one.accepted)
+
+
+SHARES: Mapping[str, Callable[[Answer], float | None]] = {"accepted": accepted, "right": right}
+
+
 def scores(mine: Iterable[Answer], score: Callable[[Answer], float | None]) -> dict[str, float]:
     """A figure by case: the mean of its runs that have one."""
     by_case: dict[str, list[float]] = {}
@@ -112,19 +119,19 @@ def share(mine: Iterable[Answer], score: Callable[[Answer], float | None]) -> di
 
 
 def pairs(counted: Mapping[str, Sequence[Answer]]) -> list[dict[str, Any]]:
-    """Each two models on the cases that both answered. `p` is adjusted for their number (Holm)."""
+    """Each two models on the cases that both answered, by what was accepted and by what is right. `p` is adjusted for
+    the number of pairs (Holm)."""
     told = []
-    for first, second in itertools.combinations(counted, 2):
-        one, two = (
-            scores(counted[model], lambda answer: float(answer.accepted)) for model in (first, second)
-        )
-        both = [case for case in one if case in two]
-        if (found := paired([one[case] for case in both], [two[case] for case in both])) is not None:
-            told.append({"first": first, "second": second, **asdict(found)})
-    for pair, p in zip(told, holm([pair["p"] for pair in told]), strict=True):
-        pair["p"] = p
-        pair["beyond_chance"] = p < ALPHA
-        pair["least_difference"] = least_difference(pair["cases"], len(told))
+    for name, score in SHARES.items():
+        mine = []
+        for first, second in itertools.combinations(counted, 2):
+            one, two = (scores(counted[model], score) for model in (first, second))
+            both = [case for case in one if case in two]
+            if (found := paired([one[case] for case in both], [two[case] for case in both])) is not None:
+                mine.append({"figure": name, "first": first, "second": second, **asdict(found)})
+        for pair, p in zip(mine, holm([pair["p"] for pair in mine]), strict=True):
+            least = least_difference(pair["cases"], len(mine))
+            told.append({**pair, "p": p, "beyond_chance": p < ALPHA, "least_difference": least})
     return told
 
 
@@ -134,7 +141,7 @@ def _by_class(counted: Mapping[str, Sequence[Answer]]) -> dict[str, dict[str, An
     for model, mine in counted.items():
         for name in sorted({class_of(one) for one in mine}):
             of_class = [one for one in mine if class_of(one) == name]
-            told.setdefault(name, {})[model] = share(of_class, lambda one: float(one.accepted))
+            told.setdefault(name, {})[model] = share(of_class, accepted)
     return dict(sorted(told.items()))
 
 

@@ -168,7 +168,7 @@ def faults(told: Mapping[str, Any], truth: Mapping[str, Truth]) -> list[str]:
                 f"{model}: accepted_wrong is {mine['accepted_wrong']}, in truth {true.accepted_wrong}"
             )
     for pair in told["pairs"]:
-        true = truth[pair["first"]].accepted - truth[pair["second"]].accepted
+        true = getattr(truth[pair["first"]], pair["figure"]) - getattr(truth[pair["second"]], pair["figure"])
         if abs(pair["difference"] - true) > 1e-4 or not pair["low"] <= true <= pair["high"]:
             found.append(f"{pair}: in truth {true:.4f}")
     return found
