@@ -52,8 +52,9 @@ def compared(told: Mapping[str, Any], short: Mapping[str, str]) -> Iterator[str]
             verdict = "too few cases to show any difference"
         else:
             verdict = f"not told apart: {n} cases show {percent(pair['least_difference'])} at the least"
+        difference = percent(pair["difference"], sign=True)
         yield (
-            f"{first} against {second}: {percent(pair['difference'], sign=True)} {pair['figure']} ({interval}), better on "
+            f"{first} against {second}: {difference} {pair['figure']} ({interval}), better on "
             f"{pair['first_better']}, worse on {pair['second_better']} of {n} cases, p = {pair['p']:.3g}: {verdict}"
         )
 
