@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import anyio
+from structlog.contextvars import bind_contextvars
 
 from agent import events
 from agent.attempt import Ending
@@ -107,6 +108,7 @@ class Climb:
                 faults.append(error)
 
         async def attempted(number: int) -> None:
+            bind_contextvars(attempt=number)  # for log lines: each attempt is a task of its own
             with lanes[number]:
                 ending = await self.work(rung.spec, number, told, deadline, attempts=of)
                 if ending.patch is None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.errors import UsageError
+from agent.redaction import redact
 from agent.types import Reply, ToolCall, Usage
 
 VERSION = 1
@@ -331,15 +332,28 @@ def _snake(name: str) -> str:
 
 
 _BY_NAME: dict[str, type[Any]] = {_snake(cls.__name__): cls for cls in Event.__args__}
+_NAMES = {cls: name for name, cls in _BY_NAME.items()}
+_FIELDS = {
+    cls: tuple(field.name for field in dataclasses.fields(cls)) for cls in (*Event.__args__, ToolCall, Usage)
+}
 
 
 def encode(event: Event) -> dict[str, Any]:
-    """The event as plain JSON data, with its `type`."""
-    data = {"type": _snake(type(event).__name__), **dataclasses.asdict(event)}
+    """The event as plain JSON data, with its `type`. Mappings and lists in it are the event's own, not copies."""
+    data = {"type": _NAMES[type(event)], **_as_dict(event)}
+    if "usage" in data:
+        data["usage"] = _as_dict(data["usage"])
+    if "tool_calls" in data:
+        data["tool_calls"] = [_as_dict(call) for call in data["tool_calls"]]
     for name in _DOLLARS & data.keys():
         if isinstance(data[name], Decimal):
             data[name] = float(data[name])  # exact to 15 digits, so that decoding gives the same again
     return data
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    """As dataclasses.asdict, but not deep: an event is written at once, and nobody changes it."""
+    return {name: getattr(value, name) for name in _FIELDS[type(value)]}
 
 
 def decode(data: Mapping[str, Any]) -> Event:
@@ -349,7 +363,7 @@ def decode(data: Mapping[str, Any]) -> Event:
     cls = _BY_NAME.get(str(data.get("type")))
     if cls is None:
         raise ValueError(f"unknown event type {data.get('type')!r}")
-    values = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
+    values = {name: data[name] for name in _FIELDS[cls] if name in data}
     if cls is ModelReplied:
         values["tool_calls"] = tuple(ToolCall(**call) for call in values["tool_calls"])
     if "usage" in values:
@@ -359,39 +373,6 @@ def decode(data: Mapping[str, Any]) -> Event:
             values[name] = Decimal(str(values[name]))
     event: Event = cls(**values)
     return event
-
-
-def secret_values(environ: Mapping[str, str]) -> list[str]:
-    """Values of environment variables that are secret by their name and look it.
-
-    A plain word or a path is passed over: a database password "postgres" would else be cut out of the code that a
-    model reads and writes.
-    """
-    return sorted(
-        {v for k, v in environ.items() if _SECRET_NAME.search(k) and looks_secret(v)}, key=len, reverse=True
-    )
-
-
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.I)
-
-
-def looks_secret(value: str) -> bool:
-    kinds = (str.islower, str.isupper, str.isdigit)
-    mixed = sum(any(kind(c) for c in value) for kind in kinds) > 1
-    return not value.startswith(("/", "~")) and len(value) >= 8 and (mixed or len(value) >= 20)
-
-
-def redact(value: Any, secrets: Sequence[str]) -> Any:
-    """`value` with every secret in its strings replaced; the keys of mappings stay."""
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, "[secret]")
-        return value
-    if isinstance(value, Mapping):
-        return {key: redact(item, secrets) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [redact(item, secrets) for item in value]
-    return value
 
 
 @dataclass

@@ -314,65 +314,67 @@ def _check_rows(checks: Sequence[Mapping[str, Any]], width: int | None) -> Itera
             yield f"      … and {len(evidence) - most} more lines"
 
 
-def open_view(stream: TextIO) -> View:
-    """A view of a run on `stream`: with a status line on a terminal, else in plain lines."""
-    return View(stream, live=stream.isatty() and os.environ.get("TERM", "dumb") != "dumb")
+def is_live(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that can hold a status line."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def worth_a_line(event: Event, *, live: bool = False) -> bool:
+    """Whether a follower of the run is told of an event. `live`: what passes by stands in the status line."""
+    kind = event["type"]
+    if kind in _QUIET or (kind == "tool_returned" and not event["is_error"]):
+        return False
+    if kind == "budget_changed" and event["what"] == "settled":
+        return False  # the next reservation tells the sums, and so does the end
+    return not live or not (
+        kind in ("model_replied", "tool_started")
+        or (kind == "budget_changed" and event["held_to"] is None)
+        or (kind == "note" and event["level"] == "info")
+    )
 
 
 class View:
-    """Shows events as they come. On a terminal the last line tells what is going on, renewed each second.
+    """Shows events on a terminal as they come; its last line tells what is going on, renewed each second.
 
     Use it as a context manager, which leaves no status line behind.
     """
 
-    def __init__(self, stream: TextIO, *, live: bool) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._live = live
         self._status = Status()
         self._numbered = False
-        self._lock = threading.Lock()
+        # Taken again by the same thread where a library logs from an object's end, which may come at any place.
+        self._lock = threading.RLock()
         self._ended = threading.Event()
         self._ticker = threading.Thread(target=self._tick, daemon=True)
 
     def __enter__(self) -> Self:
-        if self._live:
-            self._ticker.start()
+        self._ticker.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        if self._live:
-            self._ticker.join()
-            with self._lock:
-                self._write("\r\x1b[K")
+        self._ticker.join()
+        with self._lock:
+            self._write("\r\x1b[K")
 
     def show(self, event: Event) -> None:
         with self._lock:
             self._status.take(event)
             if event["type"] == "run_started":
                 self._numbered = is_side_by_side(event)
-            width = self._width() if self._live else terminal_width(self._stream)
-            worth = self._worth_a_line(event)
-            lines = event_lines(event, width=width, numbered=self._numbered) if worth else []
-            if self._live:
-                self._write("".join(f"\r\x1b[K{line}\n" for line in lines) + self._status_line())
-            else:
-                self._write("".join(f"{line}\n" for line in lines))
+            worth = worth_a_line(event, live=True)
+            self._put(event_lines(event, width=self._width(), numbered=self._numbered) if worth else [])
 
-    def _worth_a_line(self, event: Event) -> bool:
-        kind = event["type"]
-        if kind in _QUIET or (kind == "tool_returned" and not event["is_error"]):
-            return False
-        if kind == "budget_changed" and event["what"] == "settled":
-            return False  # the next reservation tells the sums, and so does the end
-        # On a terminal, what passes by stands in the status line.
-        return not self._live or not (
-            kind in ("model_replied", "tool_started")
-            or (kind == "budget_changed" and event["held_to"] is None)
-            or (kind == "note" and event["level"] == "info")
-        )
+    def say(self, text: str) -> None:
+        """Put lines above the status line that are no event."""
+        with self._lock:
+            self._put([part for line in text.split("\n") for part in wrapped(line, self._width(), "    ")])
+
+    def _put(self, lines: Sequence[str]) -> None:
+        self._write("".join(f"\r\x1b[K{line}\n" for line in lines) + self._status_line())
 
     def _tick(self) -> None:
         while not self._ended.wait(1.0):

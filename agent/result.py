@@ -56,7 +56,6 @@ def build_result(log: Sequence[events.Event], task: Task, run_id: str, ending: R
     replies = [e for e in log if isinstance(e, events.ModelReplied) and e.attempt > 0]
     billed = [e for e in log if isinstance(e, BILLED)]
     setups = [e for e in log if isinstance(e, events.SetupWritten)]
-    standings = {entry.attempt: entry for entry in ledger(log)}
     return {
         "schema": SCHEMA,
         "run_id": run_id,
@@ -70,12 +69,10 @@ def build_result(log: Sequence[events.Event], task: Task, run_id: str, ending: R
         "branch": ending.branch,
         "pr_url": ending.pr_url,
         "setup": setups[-1].path if setups else None,
-        "attempts": [
-            _attempt(e, log, standings.get(e.attempt)) for e in log if isinstance(e, events.AttemptStarted)
-        ],
+        "attempts": attempts(log),
         "explanation": None if ending.status == "accepted" else explanation(log),
         "usage": asdict(_usage(billed)),
-        "cost_usd": _cost(billed),
+        "cost_usd": cost(log),
         "budget": _budget(log),
         "tool_calls": _tool_calls([e for e in log if isinstance(e, events.ToolReturned)]),
         "mcp_servers": servers_used(log),
@@ -107,6 +104,17 @@ def servers_used(log: Sequence[events.Event]) -> list[dict[str, Any]]:
                 found[name]["calls"] += 1
                 found[name]["failed"] += event.is_error
     return list(found.values())
+
+
+def attempts(log: Sequence[events.Event]) -> list[dict[str, Any]]:
+    """What result.json tells of each attempt, in the order of their starts."""
+    standings = {entry.attempt: entry for entry in ledger(log)}
+    return [_attempt(e, log, standings.get(e.attempt)) for e in log if isinstance(e, events.AttemptStarted)]
+
+
+def cost(log: Sequence[events.Event]) -> float | None:
+    """Dollars of all requests so far; None when one's price is not known."""
+    return _cost([e for e in log if isinstance(e, BILLED)])
 
 
 def _attempt(

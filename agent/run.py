@@ -9,8 +9,8 @@ import json
 import threading
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +23,9 @@ from agent import attempt, events, set_up
 from agent.budget import BudgetSpent
 from agent.climb import Climb
 from agent.config import Settings
+from agent.environment import connect_driver, environment_of, sandbox_limits
 from agent.errors import AgentError, EnvironmentFault, ModelError, NotSetUp, Refused
-from agent.events import EventLog, redact
+from agent.events import EventLog
 from agent.facts import base_of, lay, proven_tests, suspects_of
 from agent.hypotheses import Base, changed_places, ledger
 from agent.lanes import side_by_side
@@ -32,14 +33,13 @@ from agent.models.google_cache import Caches
 from agent.models.registry import open_model, paid, parse_spec, sdk_of, thrifty_info, warning
 from agent.orientation.orient import Orientation
 from agent.prompts import render, system_prompt
+from agent.redaction import redact
 from agent.result import RunEnding, build_result, servers_used, write_atomically
 from agent.root_cause import Dossier, Rejection, brief
 from agent.routing import choose, task_facts
-from agent.scratch import scratch
 from agent.types import Task, Verdict, issue_title
 from sandboxes.errors import SandboxDied, SandboxError, SetupFailed
 from sandboxes.spares import Spares
-from sandboxes.types import Limits
 
 if TYPE_CHECKING:
     from agent.budget import Budget
@@ -51,8 +51,6 @@ if TYPE_CHECKING:
     from sandboxes.driver import Driver
     from sandboxes.types import Environment
     from tools.junit import TestOutcome
-
-TOOLS = Path(__file__).parent.parent / "tools"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +123,11 @@ class Run:
     async def _ended(self) -> RunEnding:
         """How the run ended, whatever happened to it but cancellation."""
         try:
-            with scratch() as folder:
-                try:
-                    return await self._steps(Path(folder))
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await self.caches.close()
+            try:
+                return await self._steps()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self.caches.close()
         except (SetupFailed, NotSetUp) as error:
             for line in error.log.splitlines():
                 self._note(line)
@@ -189,34 +186,37 @@ class Run:
             reached, error=f"interrupted before it was published; publish it with: {forge.again(self.folder)}"
         )
 
-    async def _steps(self, scratch: Path) -> RunEnding:
+    async def _steps(self) -> RunEnding:
         for line in filter(None, map(warning, dict.fromkeys(self.settings.models))):
             self._note(line, "warning")
         with self._orientation() as orientation:
-            return await self._oriented(orientation, scratch / "base.tar")
-
-    async def _oriented(self, orientation: Orientation, tar: Path) -> RunEnding:
-        self.log.append(events.PhaseStarted("setup"))
-        driver = await connect_driver(self.settings, self._note)
-        tree = self.repository.tree_of(self.task.base)
-        await anyio.to_thread.run_sync(self.repository.write_tar, tree, tar)
-        attempts = partial(self._run, orientation, driver, tar)
-        try:
-            return await attempts()
-        except (SetupFailed, NotSetUp) as fault:
-            spec = next(filter(paid, self.settings.models), None)
-            ending = await self._rewritten(attempts, fault, spec) if spec else None
-            if ending is None:
-                raise
-            return ending
+            self.log.append(events.PhaseStarted("setup"))
+            driver = await connect_driver(self.settings, self._note)
+            attempts = partial(self._run, orientation, driver)
+            try:
+                return await attempts()
+            except (SetupFailed, NotSetUp) as fault:
+                spec = next(filter(paid, self.settings.models), None)
+                ending = await self._rewritten(attempts, fault, spec) if spec else None
+                if ending is None:
+                    raise
+                return ending
 
     async def _run(
-        self, orientation: Orientation, driver: Driver, tar: Path, wrote: set_up.Written | None = None
+        self, orientation: Orientation, driver: Driver, wrote: set_up.Written | None = None
     ) -> RunEnding:
         """Set up, by the commands that a model wrote if there are any, take the baseline, and make the attempts.
         Raises SetupFailed, NotSetUp."""
-        setup = wrote.commands if wrote else self.settings.setup
-        async with self._environment(driver, tar, setup) as environment, side_by_side() as tasks:
+        opened = environment_of(
+            self.repository.tree_of(self.task.base),
+            driver,
+            self.settings,
+            self.repository,
+            self._note,
+            setup=wrote.commands if wrote else None,
+            ready=self._ready,
+        )
+        async with opened as environment, side_by_side() as tasks:
             try:
                 start = await self._baseline(Spares(driver, tasks), environment, orientation)
                 if wrote:
@@ -283,28 +283,9 @@ class Run:
         write_atomically(path, wrote.as_toml().encode())
         self.log.append(events.SetupWritten(wrote.model, wrote.commands, wrote.why, str(path)))
 
-    @asynccontextmanager
-    async def _environment(
-        self, driver: Driver, tar: Path, setup: Sequence[str] | None
-    ) -> AsyncIterator[Environment]:
-        """The environment of the repository, whose sandboxes begin with the base commit."""
-        started = time.monotonic()
-        environment = await driver.environment(
-            tar,
-            image=self.settings.image,
-            dockerfile=self.settings.dockerfile,
-            setup=setup,
-            tools_dir=TOOLS,
-            log=self._note,
-        )
-        seconds = time.monotonic() - started
-        self.log.append(
-            events.EnvironmentReady(environment.image, environment.digest, environment.summary, seconds)
-        )
-        tree = self.repository.tree_of(self.task.base)
-        write = partial(self.repository.write_tar, tree)
-        async with driver.workspace(environment, tree, write, log=self._note) as begun:
-            yield begun
+    def _ready(self, environment: Environment, seconds: float) -> None:
+        told = environment.image, environment.digest, environment.summary
+        self.log.append(events.EnvironmentReady(*told, seconds))
 
     @contextmanager
     def _orientation(self) -> Iterator[Orientation]:
@@ -579,31 +560,6 @@ class Run:
             )
 
         return note
-
-
-async def connect_driver(settings: Settings, log: Callable[[str], None]) -> Driver:
-    """What makes the sandboxes, as the settings say. Raises EngineUnavailable."""
-    from agent.config import home
-    from sandboxes.driver import connect
-    from sandboxes.egress import Allowing
-
-    # an image, or a runtime, is nothing that bubblewrap could do instead
-    name = "docker" if settings.image or settings.runtime else settings.driver
-    driver = await connect(name, cache=home() / "bubblewrap", runtime=settings.runtime, log=log)
-    return Allowing(driver, settings.hosts, log) if settings.hosts else driver
-
-
-def sandbox_limits(settings: Settings, seconds: float) -> Limits:
-    """The user's limits for a sandbox; it outlives its `seconds` of work a little, should its owner be slow."""
-    memory, usual = settings.memory_mb, Limits()
-    return Limits(
-        memory_mb=memory,
-        cpus=settings.cpus,
-        # Files count as memory: with little of it, a full disk must be told as such, not end in a kill.
-        workspace_mb=min(usual.workspace_mb, memory // 2),
-        tmp_mb=min(usual.tmp_mb, memory // 4),
-        lifetime_seconds=int(seconds) + 600,
-    )
 
 
 def _import_sdks(specs: Sequence[str]) -> None:

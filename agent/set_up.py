@@ -18,10 +18,11 @@ from agent import events
 from agent.budget import BudgetSpent
 from agent.config import Settings
 from agent.errors import ModelError, NotSetUp
-from agent.events import EventLog, redact
+from agent.events import EventLog
 from agent.git import EXECUTABLE, REGULAR, BlobTooLarge, Repository
 from agent.models import Model
 from agent.prompts import render
+from agent.redaction import redact
 from agent.structured import structured
 from agent.text import printable
 from agent.types import Message, Reply

@@ -24,9 +24,15 @@ def plain(text: str) -> str:
 
 def printable(text: str) -> str:
     """`text` with its escapes and invisible characters shown as \\x.. or \\u...., not obeyed; \\n and \\t stay."""
-    return "".join(c if c in "\n\t" or unicodedata.category(c) not in _UNSAFE else _escaped(c) for c in text)
+    return _ODD.sub(_shown, text)
 
 
-def _escaped(c: str) -> str:
+_ODD = re.compile(r"[^\n\t -~]")
+
+
+def _shown(found: re.Match[str]) -> str:
+    c = found[0]
+    if unicodedata.category(c) not in _UNSAFE:
+        return c
     code = ord(c)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -5,13 +5,26 @@ It is imported by that process alone. Its own group: what a terminal or a shell 
 
 import gc
 import os
+from importlib import import_module
 
-import docker  # noqa: F401
-import mcp  # noqa: F401
+MODULES = (
+    "agent.batch.clones",
+    "agent.batch.tidy",
+    "agent.gate",
+    "agent.logs",
+    "agent.models.repair",
+    "agent.report.page",
+    "agent.run",
+    "agent.servers.client",
+    "agent.toolbox",
+    "docker",
+    "mcp",
+    "sandboxes.bubblewrap",
+    "sandboxes.docker",
+)
 
-import sandboxes.bubblewrap
-import sandboxes.docker  # noqa: F401
-
+for name in MODULES:
+    import_module(name)
 os.setpgid(0, 0)
 gc.collect()
 gc.freeze()  # the collector else writes to each page, and then no page is shared

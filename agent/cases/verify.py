@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-
-import anyio.to_thread
 
 from agent.cases.candidates import Candidate
 from agent.config import Settings
+from agent.environment import connect_driver, environment_of, sandbox_limits
 from agent.errors import EnvironmentFault
 from agent.gate import Runner, Shelf
 from agent.gate.compare import is_failing, is_passed, unloaded
 from agent.gate.suites import SuiteRun, file_of
 from agent.git import Repository
 from agent.lanes import Started, side_by_side
-from agent.run import TOOLS, connect_driver, sandbox_limits
-from agent.scratch import scratch
 from sandboxes.errors import SandboxError
 
 
@@ -65,19 +61,7 @@ async def _verified(
     before = repository.with_files(base, candidate.tests)
     after = repository.with_files(before, candidate.product)
     driver = await connect_driver(settings, log)
-    with scratch() as folder:
-        tar = Path(folder) / "base.tar"
-        await anyio.to_thread.run_sync(repository.write_tar, base, tar)
-        environment = await driver.environment(
-            tar,
-            image=settings.image,
-            dockerfile=settings.dockerfile,
-            setup=settings.setup,
-            tools_dir=TOOLS,
-            log=log,
-        )
-    write = partial(repository.write_tar, base)
-    async with driver.workspace(environment, base, write, log=log) as begun:
+    async with environment_of(base, driver, settings, repository, log) as begun:
         limits = sandbox_limits(settings, settings.test_timeout)
         runner = Runner(
             driver, repository, begun, settings.test, settings.test_timeout, run_id, log, limits, shelf

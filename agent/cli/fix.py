@@ -30,6 +30,7 @@ from agent.cli.inputs import (
 )
 from agent.cli.streams import OutputLost, lost_code, print_result, tell
 from agent.errors import AgentError
+from agent.redaction import without_shapes
 from agent.text import printable
 from agent.types import Task
 
@@ -152,7 +153,7 @@ def main(args: argparse.Namespace) -> int:
         listeners = [stream.show] if args.stream_json else []
         hidden = tokens_of(github)
         result, folder = fixed(args, task, repository, publish, listeners, notices=notices, hidden=hidden)
-    code = exit_code(result)
+    code, result = exit_code(result), without_shapes(result)
     if args.stream_json:
         return lost_code(code) if stream.lost else code
     if args.json:
@@ -175,10 +176,12 @@ def fixed(
     `hidden` is kept out of all texts, `notices` are told at the start."""
     from agent.cli.signals import run_async
     from agent.config import home
-    from agent.events import EventLog, secret_values
+    from agent.events import EventLog
     from agent.gate import Shelf
-    from agent.progress import open_view
+    from agent.logs import followed
+    from agent.redaction import secret_values
     from agent.run import Run
+    from agent.runs import held
 
     settings, tests = with_test_command(settings_of(args, repository, task.base), repository, task.base)
     run_id, folder = new_run()
@@ -186,17 +189,22 @@ def fixed(
     secrets = sorted({*secret_values(os.environ), *hidden}, key=len, reverse=True)
     log = EventLog(folder / "events.jsonl", secrets)
     log.listeners += listeners
-    with open_view(sys.stderr) as view, open_budget(settings, run_id, log, args.batch, open_ledger) as budget:
-        log.listeners.append(view.show)
-        shelf = Shelf(home() / "baselines")
-        run = Run(run_id, task, settings, log, folder, repository, publish, shelf, budget=budget)
-        _started(run, repository, [*notices, tests])
-        try:
-            result = run_async(run.execute)
-        except KeyboardInterrupt:
-            if run.result is None:
-                raise
-            result = run.result
+    with held(folder):
+        with (
+            followed(sys.stderr, os.environ, secrets, run_id) as show,
+            open_budget(settings, run_id, log, args.batch, open_ledger) as budget,
+        ):
+            log.listeners.append(show)
+            shelf = Shelf(home() / "baselines")
+            run = Run(run_id, task, settings, log, folder, repository, publish, shelf, budget=budget)
+            _started(run, repository, [*notices, tests])
+            try:
+                result = run_async(run.execute)
+            except KeyboardInterrupt:
+                if run.result is None:
+                    raise
+                result = run.result
+        _write_page(folder, secrets)
     return result, folder
 
 
@@ -274,7 +282,7 @@ class _Stream:
         if self.lost:
             return
         try:
-            print(json.dumps(event), flush=True)
+            print(json.dumps(without_shapes(event)), flush=True)
         except OutputLost as lost:
             self.lost = True
             tell(f"could not write the events to stdout: {lost}; the run goes on")
@@ -319,6 +327,18 @@ def _started(run: Run, repository: Repository, notices: Sequence[str]) -> None:
         )
 
 
+def _write_page(folder: Path, secrets: Sequence[str]) -> None:
+    """Put the page of the run into its folder; the verdict doesn't depend on it."""
+    from agent.report.page import write_page
+
+    try:
+        write_page(folder, secrets)
+    except Exception as error:  # also a fault of ours, which must not take the verdict with it
+        tell(f"the page of the run could not be written: {printable(str(error) or repr(error))}")
+    except KeyboardInterrupt:
+        tell("interrupted, so the run has no page; `agent show --html` writes it")
+
+
 def _report(result: Mapping[str, Any], folder: Path) -> str:
     """The last words of a run, for a person."""
     from agent.explain import explained
@@ -333,6 +353,8 @@ def _report(result: Mapping[str, Any], folder: Path) -> str:
     lines.append(
         f"cost: {'unknown' if cost is None else f'{cost:.4f} USD'}   run: {result['run_id']}   {folder}"
     )
+    if (page := folder / "report.html").exists():
+        lines.append(f"page: {page}")
     budget = result["budget"]
     if budget and (budget["usd_limit"], budget["tokens_limit"]) != (None, None):
         lines.append(f"budget: {money(budget)}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.cli.inputs import (
@@ -68,7 +68,9 @@ def main(args: argparse.Namespace) -> int:
     from agent.gate import Shelf, verdict_json
     from agent.gate.proof import differences
     from agent.git import Repository
+    from agent.logs import notes
     from agent.progress import terminal_width, verdict_table
+    from agent.redaction import secret_values, without_shapes
     from agent.result import EXIT_CODES, write_atomically
     from agent.text import printable
 
@@ -96,12 +98,13 @@ def main(args: argparse.Namespace) -> int:
         # A proof is judged from nothing but itself.
         shelf = None if then else Shelf(home() / "baselines")
         output = check_output(args.smaller, "--smaller") if args.smaller is not None else None
-        verdict, less = run_async(
-            judged, repository, base, settings, patch, named, test_patch, shelf, output is not None
-        )
+        with notes(os.environ, secret_values(os.environ)) as log:
+            verdict, less = run_async(
+                judged, repository, base, settings, patch, named, test_patch, shelf, output is not None, log
+            )
     if output is not None and less is not None:
         write_atomically(output, less.patch)
-    data, code = verdict_json(verdict), EXIT_CODES[verdict.status]
+    data, code = without_shapes(verdict_json(verdict)), EXIT_CODES[verdict.status]
     differs = differences(then.verdict, verdict) if then else []
     if args.json:
         if then:
@@ -141,36 +144,18 @@ async def judged(
     test_patch: bytes | None,
     shelf: Shelf | None,
     want_smaller: bool,
+    log: Callable[[str], None],
 ) -> tuple[Verdict, Smaller | None]:
     """A patch's verdict, and the smaller patch if one is wanted. Raises EnvironmentFault."""
-    import anyio.to_thread
 
+    from agent.environment import connect_driver, environment_of, sandbox_limits
     from agent.gate import Runner, judge, smaller
-    from agent.run import TOOLS, connect_driver, sandbox_limits
-    from agent.scratch import scratch
     from sandboxes.errors import SandboxError, SetupFailed
-
-    def log(text: str) -> None:
-        from agent.text import printable
-
-        print(printable(text), file=sys.stderr)
 
     try:
         driver = await connect_driver(settings, log)
         tree = repository.tree_of(base)
-        with scratch() as folder:
-            tar = Path(folder) / "base.tar"
-            await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
-            environment = await driver.environment(
-                tar,
-                image=settings.image,
-                dockerfile=settings.dockerfile,
-                setup=settings.setup,
-                tools_dir=TOOLS,
-                log=log,
-            )
-        write = partial(repository.write_tar, tree)
-        async with driver.workspace(environment, tree, write, log=log) as begun:
+        async with environment_of(tree, driver, settings, repository, log) as begun:
             runner = Runner(
                 driver,
                 repository,

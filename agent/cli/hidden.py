@@ -9,6 +9,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from agent.text import printable
+
 if TYPE_CHECKING:
     from agent.git import Repository
     from agent.types import Task
@@ -58,7 +60,7 @@ def judged_hidden(
         data = patch.encode("utf-8", "surrogateescape")
         shelf = Shelf(home() / "baselines")
         verdict, _ = run_async(
-            gate.judged, repository, task.base, settings, data, (), task.test_patch, shelf, False
+            gate.judged, repository, task.base, settings, data, (), task.test_patch, shelf, False, _log
         )
         bad = next((check for check in verdict.checks if not check.passed), None)
         no_fault = bad is not None and bad.name in ("baseline", "red")
@@ -66,8 +68,12 @@ def judged_hidden(
         why = f"{bad.name}: {bad.evidence}" if bad else "all checks hold"
     except AgentError as error:
         right, why = None, str(error)
-    print(f"agent: hidden tests: right={right}: {why}", file=sys.stderr)
+    _log(f"hidden tests: right={right}: {why}")
     return {"right": right, "why": why[:2000], "seconds": round(time.monotonic() - began, 3)}
+
+
+def _log(text: str) -> None:
+    print(printable(text), file=sys.stderr)
 
 
 def task_class(args: argparse.Namespace, task: Task, repository: Repository, failing: Collection[str]) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.errors import UsageError
 from sandboxes.types import DRIVERS
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from agent.events import EventLog
     from agent.git import Repository
     from sandboxes.proxy import Host
+
+T = TypeVar("T")
 
 MAX_ISSUE = 1024 * 1024
 """Bytes of an issue's text that are taken; the longest on GitHub is 65,536 characters."""
@@ -224,6 +226,14 @@ def check_output(path: str, flag: str = "--output") -> Path:
     if not output.parent.is_dir() or not os.access(output.parent, os.W_OK):
         raise UsageError(f"{flag} {path}: its folder is not there or can't be written")
     return output
+
+
+def made_of(folder: Path, make: Callable[[Any], T], what: Any) -> T:
+    """What `make` makes of a run's log, or a part of it. Raises UsageError where its fields are of other types."""
+    try:
+        return make(what)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise UsageError(f"{folder / 'events.jsonl'}: not a log of this agent: {error!r}") from error
 
 
 def new_run_id() -> str:

@@ -33,6 +33,7 @@ def work(line: TaskLine, shared: Shared, ending: Path, news: Connection) -> None
     """Run the task to its end, and write what came of it to `ending`. A process that dies writes nothing."""
     from agent.cli.streams import open_streams
     from agent.errors import AgentError
+    from agent.redaction import without_shapes
 
     def tell(event: Mapping[str, Any]) -> None:
         if event["type"] in NEWS:
@@ -45,7 +46,7 @@ def work(line: TaskLine, shared: Shared, ending: Path, news: Connection) -> None
         told = _fixed(line, shared, tell)
     except AgentError as error:
         print(f"agent: {error}", file=sys.stderr)
-        told = {"status": FAULTS.get(error.exit_code, "environment"), "error": str(error)}
+        told = {"status": FAULTS.get(error.exit_code, "environment"), "error": without_shapes(str(error))}
     except OSError as error:
         told = {
             "status": "environment",
@@ -66,6 +67,7 @@ def _fixed(line: TaskLine, shared: Shared, tell: Any) -> dict[str, Any]:
     from agent.cli.hidden import judged_hidden, task_class, withheld
     from agent.config import home
     from agent.git import Repository
+    from agent.redaction import without_shapes
     from agent.run import Publish
 
     args = _arguments(line, shared)
@@ -95,10 +97,10 @@ def _fixed(line: TaskLine, shared: Shared, tell: Any) -> dict[str, Any]:
                 "task_class": task_class(args, task, repository, failing),
                 "hidden_tests": judged_hidden(args, whole, repository, patch),
             }
+    batch_spent = run["status"] == "limit" and is_of_batch(run["error"] or "")
+    run = without_shapes(run)
     told = {"status": run["status"], "error": run["error"], "model_patch": patch, "run": run}
-    if run["status"] == "limit" and is_of_batch(run["error"] or ""):
-        told["batch_spent"] = True
-    return told
+    return {**told, "batch_spent": True} if batch_spent else told
 
 
 def _arguments(line: TaskLine, shared: Shared) -> argparse.Namespace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from agent.events import secret_values
+from agent.redaction import secret_values
 
 SHAPES: Mapping[str, str] = {
     # The issuers' own documentation of their tokens' forms, as far as they have a form that nothing else has.

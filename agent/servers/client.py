@@ -40,7 +40,8 @@ MAX_PAGES = 50
 MAX_LISTING = 20_000
 """Tools that a server may list."""
 
-# The SDK logs what servers send, with traces; where nobody listens, Python would print it on stderr.
+# The SDK logs what servers send, with traces; what is worth telling of it is an event.
+logging.getLogger("mcp").propagate = False
 logging.getLogger("mcp").addHandler(logging.NullHandler())
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from agent.errors import UsageError
-from agent.events import looks_secret, secret_values
+from agent.redaction import looks_secret, secret_values
 
 MAX_SERVERS = 16
 ALL = "*"

@@ -24,10 +24,10 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from agent.environment import TOOLS
 from agent.errors import AgentError
 from agent.gate import Baseline, Runner, judge
 from agent.git import PatchError, Repository
-from agent.run import TOOLS
 from sandboxes.docker import Docker
 from sandboxes.errors import SandboxError
 from sandboxes.types import Environment

@@ -19,7 +19,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from agent.run import TOOLS
+from agent.environment import TOOLS
 from agent.toolbox import open_toolbox
 from agent.types import ToolCall
 from sandboxes.bubblewrap import Bubblewrap

@@ -36,13 +36,14 @@ import agent.run
 from agent import events
 from agent.attempt import Attempt, Ending
 from agent.config import Settings
+from agent.environment import sandbox_limits
 from agent.events import EventLog, VerdictReached
 from agent.gate import Shelf, verdict_json
 from agent.git import Repository
 from agent.prompts import system_prompt
 from agent.result import RunEnding
 from agent.root_cause import STANDINGS, brief
-from agent.run import Publish, Run, Start, sandbox_limits
+from agent.run import Publish, Run, Start
 from agent.toolbox import open_toolbox
 from agent.types import Task, Verdict
 from tests.benchmarks.compounding_cases import TEMPLATES, Template, make

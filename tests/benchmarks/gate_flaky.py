@@ -16,9 +16,9 @@ from pathlib import Path
 
 import anyio
 
+from agent.environment import TOOLS
 from agent.gate import Runner, judge
 from agent.git import Repository
-from agent.run import TOOLS
 from sandboxes.docker import Docker
 from tests.docker.project import BUGGY, FIXED_LINE, git
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from tests.docker.project import agent, git
+from tests.docker.project import command, environment, git
 
 CHANGES = re.compile(r"(?i)(docs/)?(changelog|changes|history|news|releases?)(\.(md|rst|txt))?")
 MAX_MESSAGE = 6_000
@@ -108,7 +108,8 @@ def main() -> None:
         commits = len(git(repo, "rev-list", "HEAD").split())
         out = folder / f"{name}.jsonl"
         out.unlink(missing_ok=True)
-        done = agent(folder, "cases", "from-git", str(repo), "--out", str(out))
+        line = command("cases", "from-git", str(repo), "--out", str(out))
+        done = subprocess.run(line, env=environment(folder), cwd=folder, stderr=subprocess.PIPE, text=True)
         (folder / f"{name}.log").write_text(done.stderr)
         tried = sum(line.startswith(("case ", "  no ")) for line in done.stderr.splitlines())
         verified = [json.loads(line) for line in out.read_text().splitlines()]

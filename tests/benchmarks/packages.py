@@ -23,10 +23,10 @@ import anyio
 
 from agent.cli.inputs import with_test_command
 from agent.config import repository_settings
+from agent.environment import TOOLS
 from agent.errors import EnvironmentFault, UsageError
 from agent.gate import Runner
 from agent.git import Repository
-from agent.run import TOOLS
 from sandboxes.containers import container, new_name
 from sandboxes.docker import Docker, Sandbox
 from sandboxes.errors import SandboxError

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import anyio
 
+from agent.environment import TOOLS
 from agent.git import Repository
-from agent.run import TOOLS
 from agent.toolbox import open_toolbox
 from agent.types import ToolCall
 from sandboxes.docker import Docker

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import anyio
 
+from agent.environment import TOOLS
 from agent.gate import Baseline, Runner, judge
 from agent.git import Repository
-from agent.run import TOOLS
 from agent.types import Verdict
 from sandboxes.docker import Docker
 from sandboxes.types import Environment

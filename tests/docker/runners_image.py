@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.run import TOOLS
+from agent.environment import TOOLS
 from sandboxes.docker import Docker
 from sandboxes.images import SYSTEM_PATH
 from sandboxes.types import Environment, Limits

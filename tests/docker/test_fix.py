@@ -51,9 +51,11 @@ def test_a_fix_is_accepted_and_the_repository_is_left_alone(tmp_path):
     assert proof["base"] == result["base"]
     assert (proof["before"][ABOVE], proof["after"][ABOVE]) == ("failed", "passed")
     assert result["run_id"] in agent(tmp_path, "runs").stdout
-    shown = agent(tmp_path, "show", result["run_id"]).stdout
+    shown = agent(tmp_path, "show", "--steps", result["run_id"]).stdout
     assert "edit_file" in shown
     assert "accepted" in shown
+    page = (folder / "report.html").read_text()
+    assert "return high" in page and "accepted: clamp() is wrong above the range" in page
 
 
 def test_a_proof_is_enough_to_judge_again(tmp_path):

@@ -163,7 +163,7 @@ def test_of_several_attempts_side_by_side_the_gate_takes_the_one_that_holds(tmp_
     assert result["attempts"][2]["ended"] == "outrun"
     assert "return high" in Path(result["patch"]).read_text()
     assert "1 to 3 of 3, side by side" in stderr
-    assert "#2 " in agent(tmp_path, "show", str(result["run_id"])).stdout
+    assert "#2 " in agent(tmp_path, "show", "--steps", str(result["run_id"])).stdout
 
 
 def test_a_round_without_an_accepted_patch_is_followed_by_one_that_knows_why(tmp_path):

@@ -56,7 +56,7 @@ def test_the_example_s_server_serves_in_the_sandbox_and_the_proof_names_it(tmp_p
     assert results(tmp_path, result)["notes__find"] == [
         "notes.md: A value above the range gives the upper bound."
     ]
-    assert "MCP server notes (sandbox): 1 tool\n" in stderr
+    assert "MCP server notes (sandbox): 1 tool  [run_id=" in stderr
     used = {
         "name": "notes",
         "kind": "sandbox",

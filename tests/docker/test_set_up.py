@@ -81,7 +81,7 @@ def test_a_model_writes_the_set_up_and_the_user_keeps_it(tmp_path):
     assert kept.name == "setup.toml" and kept.parent.name == result["run_id"]
     assert tomllib.loads(kept.read_text()) == {"sandbox": {"setup": [right]}}
     assert str(kept) in stderr
-    shown = agent(tmp_path, "show", str(result["run_id"])).stdout
+    shown = agent(tmp_path, "show", "--steps", str(result["run_id"])).stdout
     assert f"{SONNET} wrote the set-up: {right}" in shown
 
     # What the user keeps is the same environment, found at once, and no model is asked.

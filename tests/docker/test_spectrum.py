@@ -10,9 +10,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from agent.environment import TOOLS
 from agent.gate import Runner
 from agent.git import REGULAR, Repository
-from agent.run import TOOLS
 from agent.spectrum import Spectrum, spectrum, told
 from sandboxes.docker import Docker
 from tests.docker.project import ABOVE, RED, TESTS, git, make_project

@@ -7,7 +7,7 @@ import tarfile
 import anyio
 import pytest
 
-from agent.run import TOOLS
+from agent.environment import TOOLS
 from agent.toolbox import open_toolbox
 from agent.types import ToolCall, ToolResult
 from sandboxes.docker import Docker

@@ -11,9 +11,9 @@ from typing import Any
 
 import anyio.to_thread
 
+from agent.environment import TOOLS
 from agent.git import Repository
 from agent.laying import lay_tree
-from agent.run import TOOLS
 from sandboxes.types import Limits
 from tests.docker.sandbox_tools import tar_of
 from tests.escapes.cell import Driver, Outside

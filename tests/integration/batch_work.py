@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -16,12 +17,15 @@ from agent.batch.tasks import TaskLine
 
 
 def work(line: TaskLine, shared: Shared, ending: Path, news: Connection) -> None:
-    """`WORD [SECONDS]`; the folder is `line.repo`, in which each start leaves a line in a file of the task's name."""
+    """`WORD [SECONDS]`; "waits" is for a file `go`. The folder is `line.repo`, in which each start leaves a line in a
+    file of the task's name."""
     word, _, seconds = (line.issue or "").partition(" ")
     folder = Path(line.repo)
     with (folder / line.id).open("a") as file:
         file.write(f"{os.getpid()} {time.monotonic()}\n")
     starts = len((folder / line.id).read_text().splitlines())
+    if word == "warm":  # nothing of what a run needs is left to be imported
+        assert {"agent.run", "agent.gate", "mcp", "docker"} <= set(sys.modules), "imported anew by each task"
     with suppress(OSError):
         news.send_bytes(json.dumps({"type": "phase_started", "phase": "setup", "detail": ""}).encode())
     if word == "dies" or (word == "dies-once" and starts == 1):
@@ -31,6 +35,8 @@ def work(line: TaskLine, shared: Shared, ending: Path, news: Connection) -> None
         child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
         (folder / "child").write_text(str(child.pid))
         time.sleep(1000)
+    while word == "waits" and not (folder / "go").exists():
+        time.sleep(0.05)
     if word == "leaves":
         os._exit(7)
     time.sleep(float(seconds or 0))

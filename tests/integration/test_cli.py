@@ -186,9 +186,16 @@ def test_without_an_engine_the_exit_code_says_environment_and_the_result_says_so
         *["fix", "--repo", "repo", "--issue", "issue.md", "--model", script(folder, [[]]), "--json"],
         *["--sandbox", "docker"],
         DOCKER_HOST="unix:///no/such/socket",
+        CI="true",
     )
     assert done.returncode == 3
-    assert json.loads(done.stdout)["status"] == "environment"
+    result = json.loads(done.stdout)
+    assert result["status"] == "environment"
+    told = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {one["run_id"] for one in told} == {result["run_id"]}
+    assert {"run_started", "phase_started"} <= {one["kind"] for one in told}
+    page = (folder / "home" / "runs" / result["run_id"] / "report.html").read_text()
+    assert result["error"][:40] in page and page.endswith("</html>")
     doctor = agent(folder, "doctor", DOCKER_HOST="unix:///no/such/socket")
     assert doctor.returncode == 3
     assert "DOCKER_HOST" in doctor.stdout
@@ -256,7 +263,8 @@ def test_a_full_disk_for_runs_is_said(folder, full_disk):
 
 
 STARTED = {
-    "v": 1, "type": "run_started", "run_id": "r", "issue_source": "-", "issue": "title", "repo": "/r", "base": "0",
+    "v": 1, "n": 0, "at": "2026-11-30T08:00:00.000+00:00",
+    "type": "run_started", "run_id": "r", "issue_source": "-", "issue": "title", "repo": "/r", "base": "0",
     "models": [], "test_command": "", "fail_to_pass": [], "limits": {},
 }  # fmt: skip
 
@@ -282,12 +290,12 @@ def test_a_broken_log_hides_no_other_run(folder):
     listed = agent(folder, "runs")
     assert (listed.returncode, listed.stderr) == (0, "")
     rows = {line.split()[0]: line.split()[1] for line in listed.stdout.splitlines()}
-    assert rows == {"good": "unfinished", **dict.fromkeys(BROKEN, "unreadable")}
+    assert rows == {"good": "unfinished", **dict.fromkeys(BROKEN, "unreadable"), "result": "unfinished"}
     data = [json.loads(line) for line in agent(folder, "runs", "--json").stdout.splitlines()]
     assert {row["run_id"]: row["status"] for row in data} == rows
 
 
-@pytest.mark.parametrize("full", [[], ["--full"]])
+@pytest.mark.parametrize("full", [[], ["--full"], ["--html"]])
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_log_is_shown_up_to_its_fault(folder, name, full):
     logs(folder, **BROKEN)

@@ -139,7 +139,7 @@ def test_the_log_has_each_request_s_split_and_show_draws_it(
     assert (second["cost_usd"], second["input_usd"], second["uncached_usd"]) == (0.002, 0.0012, 0.0024)
     assert [event for _, event in read_events(kept.path)] == kept.events
     monkeypatch.setenv("AGENT_HOME", str(tmp_path))
-    assert main(["show", "aaaa"]) == 0
+    assert main(["show", "--steps", "aaaa"]) == 0
     shown = capsys.readouterr().out
     assert "20 new + 1,000 from cache + 200 to cache, 0.0020 USD" in shown
     assert "cost by turn of attempt 1, anthropic/x" in shown and "0.75 times the linear price" in shown

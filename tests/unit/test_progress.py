@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import io
 import os
 import pty
 import re
@@ -17,7 +16,7 @@ from typing import Any, TextIO
 import pytest
 
 from agent import events
-from agent.progress import PLAIN_WIDTH, clean, cut, event_lines, open_view, verdict_table, wrapped
+from agent.progress import PLAIN_WIDTH, View, clean, cut, event_lines, verdict_table, worth_a_line, wrapped
 from agent.types import Check, ToolCall, Usage, Verdict
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m\r\nverdict: accepted\x00\x9b1m\u202etxt\udcff\u200b end"
@@ -81,9 +80,15 @@ RUN: list[events.Event] = [
 
 
 def shown(stream: TextIO, some: list[events.Event] = RUN) -> None:
-    with open_view(stream) as view:
+    with View(stream) as view:
         for event in some:
             view.show(events.encode(event))
+
+
+def plain(some: list[events.Event] = RUN) -> str:
+    """What a follower is told where there is no terminal."""
+    data = [events.encode(event) for event in some]
+    return "".join(f"{line}\n" for one in data if worth_a_line(one) for line in event_lines(one))
 
 
 def test_every_event_has_its_line() -> None:
@@ -110,9 +115,7 @@ def test_full_lines_hold_whole_texts() -> None:
 
 
 def test_without_a_terminal_there_are_plain_lines() -> None:
-    stream = io.StringIO()
-    shown(stream)
-    text = stream.getvalue()
+    text = plain()
     lines = text.splitlines()
     assert text.replace("\n", "").isprintable()
     assert max(len(line) for line in lines if line.startswith(("  told", "  turn", "  >"))) <= PLAIN_WIDTH
@@ -165,7 +168,7 @@ def painted(seen: str) -> list[str]:
 
 
 def test_a_terminal_shows_what_is_going_on(terminal: Terminal) -> None:
-    with open_view(terminal.stream) as view:
+    with View(terminal.stream) as view:
         for event in RUN[:14]:
             view.show(events.encode(event))
         view.show(events.encode(events.ToolStarted(1, 1, "c1", "run_tests", "tests/test_a.py")))
@@ -185,18 +188,10 @@ def test_a_terminal_shows_what_is_going_on(terminal: Terminal) -> None:
 
 
 def test_a_terminal_is_renewed_while_nothing_happens(terminal: Terminal) -> None:
-    with open_view(terminal.stream) as view:
+    with View(terminal.stream) as view:
         view.show(events.encode(RUN[1]))
         first = terminal.read()
         assert "0.00 USD | setup" in painted(terminal.read(more_than=len(first)))[-1]
-
-
-def test_a_dumb_terminal_gets_plain_lines(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TERM", "dumb")
-    shown(terminal.stream)
-    seen = terminal.read()
-    assert "verdict: rejected" in seen
-    assert "\x1b" not in seen
 
 
 def test_a_run_goes_on_when_nobody_watches_any_more() -> None:
@@ -266,10 +261,9 @@ def test_evidence_and_mends_are_whole_where_there_is_no_terminal() -> None:
     assert LONG in verdict_table(
         {"attempts": [{"model": "m", "ended": "x", "summary": LONG, "verdict": None}]}
     )
-    stream = io.StringIO()
     ended = events.AttemptEnded(1, "model_error", LONG, "", None, 1, 80.0)
-    shown(stream, [events.Note(LONG, "warning"), events.VerdictReached(1, asdict(verdict)), ended])
-    assert stream.getvalue().count(LONG) == 4
+    told = plain([events.Note(LONG, "warning"), events.VerdictReached(1, asdict(verdict)), ended])
+    assert told.count(LONG) == 4
     assert any(
         LONG in line for line in event_lines(events.encode(events.RunEnded({**RESULT, "error": LONG})))
     )
@@ -331,22 +325,27 @@ def test_of_several_limits_the_tightest_is_told() -> None:
 
 
 def test_each_request_is_told_once_where_nobody_watches_live() -> None:
-    stream = io.StringIO()
     changes = [events.BudgetChanged(what, 0.03, 90, {"run": LIMITED}) for what in ("reserved", "settled")]
-    shown(stream, [*changes, *changes])
     line = "  budget: reserved for the next request: 0.0300 USD; 0.12 of 1.00 USD, 0.03 reserved\n"
-    assert stream.getvalue() == line * 2
+    assert plain([*changes, *changes]) == line * 2
 
 
-def test_lines_of_attempts_side_by_side_tell_whose_they_are() -> None:
-    def shown(best_of: int) -> str:
-        stream = io.StringIO()
+def test_lines_of_attempts_side_by_side_tell_whose_they_are(terminal: Terminal) -> None:
+    def seen(best_of: int) -> str:
         limits = {"best_of": best_of}
         started = events.RunStarted("r", "-", "bug", "/repo", "0" * 40, ["scripted/x"], "pytest", [], limits)
-        with open_view(stream) as view:
-            for event in (started, events.ToolStarted(12, 1, "c", "shell", "ls"), events.Note("so")):
-                view.show(events.encode(event))
-        return stream.getvalue()
+        before = len(terminal.seen)
+        shown(terminal.stream, [started, events.AttemptEnded(12, "turns", "so", "", None, 1, 2.0)])
+        return terminal.read(more_than=before)[before:]
 
-    assert shown(2).splitlines()[1:] == ["#12   > shell ls", "  so"]
-    assert shown(1).splitlines()[1:] == ["  > shell ls", "  so"]
+    assert "#12   turns after 1 turns: so" in painted(seen(2))
+    assert "  turns after 1 turns: so" in painted(seen(1))
+
+
+def test_what_is_no_event_stands_above_the_status_line(terminal: Terminal) -> None:
+    with View(terminal.stream) as view:
+        view.show(events.encode(RUN[1]))
+        view.say("warning: a library says something " + "long " * 20)
+        parts = painted(terminal.read())
+    assert any(part.startswith("warning: a library says something long") for part in parts)
+    assert "| setup" in parts[-1] and all(len(part) <= 66 for part in parts)
