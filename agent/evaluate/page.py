@@ -116,7 +116,9 @@ def text(value: str) -> str:
 
 @cache
 def _style() -> str:
-    return files("agent.evaluate").joinpath("page.css").read_text("utf-8")
+    """That of a run's page, and what it has not."""
+    sheets = (files(package).joinpath("page.css") for package in ("agent.report", "agent.evaluate"))
+    return "".join(sheet.read_text("utf-8") for sheet in sheets)
 
 
 def _hash() -> str:

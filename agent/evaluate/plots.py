@@ -69,7 +69,7 @@ def by_class(classes: Mapping[str, Mapping[str, Any]], short: Mapping[str, str])
     bars = [(name, model, one) for name, mine in classes.items() for model, one in mine.items() if one]
     left, height = 330, ROW * len(bars) + BOTTOM + TOP
     width = WIDTH - left - 40
-    yield f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="accepted share by class">'
+    yield f'<svg class="plot" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="accepted share by class">'
     for part in range(5):
         x = left + width * part / 4
         yield f'<line class="grid" x1="{x}" y1="{TOP}" x2="{x}" y2="{height - BOTTOM}"/>'
@@ -91,7 +91,7 @@ def by_class(classes: Mapping[str, Mapping[str, Any]], short: Mapping[str, str])
 
 def _opened(across: str, ticks: Sequence[str]) -> Iterator[str]:
     """The axes; upwards it is a share."""
-    yield f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="share by {_text(across)}">'
+    yield f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="share by {_text(across)}">'
     for part in range(5):
         y, x = _y(part / 4), _x(part / 4)
         yield f'<line class="grid" x1="{LEFT}" y1="{y}" x2="{WIDTH - RIGHT}" y2="{y}"/>'
