@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from agent.errors import UsageError
 from agent.text import printable
 
 if TYPE_CHECKING:
+    from agent.batch.tasks import TaskLine
     from agent.evaluate.answers import Answer
     from agent.evaluate.earlier import Change
 
@@ -57,6 +58,8 @@ def main(args: argparse.Namespace) -> int:
         raise UsageError("--model: each model once, please; --repeat runs it more often")
     earlier = _earlier(args.compare) if args.compare is not None else None
     lines = task_lines(batch.tasks_of(args, args.cases), models, args.repeat)
+    if args.resume:
+        _check_same(lines, Path(args.out))
     done = batch.run_tasks(args, lines, evaluate=True)
     order = {line.id: place for place, line in enumerate(lines)}
     found = answers(sorted(done.results, key=lambda result: order[result.id]), args.out)
@@ -66,6 +69,17 @@ def main(args: argparse.Namespace) -> int:
     worse = write(Path(args.out), found, earlier, more)
     code = (4 if done.spent else 130) if left else int(worse)
     return 3 if not code and not any(one.counts for one in found) else code
+
+
+def _check_same(lines: Sequence[TaskLine], out: Path) -> None:
+    """Results of a case that has changed since would be told as those of the new one."""
+    from agent.batch.folder import read_results
+    from agent.evaluate.answers import KEY, answers
+
+    digests = {line.case[KEY]["case"]: line.case[KEY]["digest"] for line in lines}
+    for one in answers(read_results(out / "results.jsonl"), f"--out {out}"):
+        if digests.get(one.case, one.digest) != one.digest:
+            raise UsageError(f"--out {out}: case {one.case!r} was another task then; name another folder")
 
 
 def _earlier(folder: str) -> list[Answer]:
@@ -102,5 +116,4 @@ def write(out: Path, found: list[Answer], earlier: list[Answer] | None, more: li
     write_atomically(out / "evaluation.html", html.encode("utf-8", "backslashreplace"))
     lines += ["", *more, f"page: {out / 'evaluation.html'}", f"ladder: {out / 'recommended.toml'}"]
     print_result(printable("\n".join(lines)), 0)
-    sys.stdout.flush()
     return any(one.worse for one in since)

@@ -8,6 +8,7 @@ from typing import Any
 
 from agent.batch.drive import Result
 from agent.batch.folder import ANSWERS
+from agent.budget import is_of_day
 from agent.errors import UsageError
 
 KEY = "evaluation"
@@ -60,8 +61,9 @@ class Answer:
 
     @property
     def counts(self) -> bool:
-        """Whether it is the model's word on the case: a broken environment or a provider that is down is none."""
-        return self.status in ANSWERS
+        """Whether it is the model's word on the case: a broken environment, a provider that is down, or a day's budget
+        that is spent is none."""
+        return self.status in ANSWERS and not (self.status == "limit" and is_of_day(self.error))
 
 
 def answers(results: Iterable[Result], where: str) -> list[Answer]:
@@ -93,7 +95,7 @@ def _answer(result: Result, task: Mapping[str, Any], run: Mapping[str, Any]) -> 
         status=result.status,
         error=result.error or "",
         right=hidden.get("right"),
-        cost_usd=result.cost_usd,
+        cost_usd=result.cost_usd if result.run else None,  # what was killed told no cost
         tokens=sum(int(usage.get(kind, 0)) for kind in ("input", "output", "cache_read", "cache_write")),
         output=int(usage.get("output", 0)),
         turns=sum(int(one["turns"]) for one in attempts),

@@ -85,3 +85,11 @@ def test_what_can_not_be_evaluated_is_one_line(folder, capsys):
     assert run(["eval", "cases.jsonl", "--out", "x", "--model=scripted/one", "--compare=batch"]) == 2
     assert "none of `agent eval`" in capsys.readouterr().err
     assert not (folder / "x").exists()
+
+
+def test_results_of_a_case_that_was_another_task_are_not_told_as_its_own(folder, capsys):
+    ended(folder, "new", one=12, two=12)
+    text = (folder / "cases.jsonl").read_text()
+    (folder / "cases.jsonl").write_text(text.replace("It is wrong.", "It is slow.", 1))
+    assert evaluated() == 2
+    assert "case 'c0' was another task then" in capsys.readouterr().err

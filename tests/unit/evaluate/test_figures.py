@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from decimal import Decimal
+
 import pytest
 
 from agent.batch.drive import Result
 from agent.batch.tasks import TaskLine
+from agent.budget import Account, Amount, BudgetSpent, Limit
 from agent.errors import UsageError
 from agent.evaluate.arms import digest, task_lines
 from agent.evaluate.figures import summary
@@ -102,3 +106,17 @@ def test_each_model_has_each_case_as_often_as_was_asked():
     assert lines[0].case["evaluation"]["class"] == "k" and lines[0].case["class"] == "k"
     moved, other = TaskLine("a", "/elsewhere", issue="x"), TaskLine("a", "/r", issue="other")
     assert digest(cases[0]) == digest(moved) != digest(other)
+
+
+def test_a_run_that_was_killed_or_not_paid_for_is_not_reckoned_as_free_or_as_a_failure():
+    late = dataclasses.replace(
+        line("a", "m", "limit"), run=None, error="the task took longer than 120 minutes"
+    )
+    mine = summary(told([late, line("b", "m", usd=0.1)]))["models"]["m"]
+    assert mine["runs"] == 2 and mine["usd_per_accepted"] is None
+    day = Limit(Decimal(1), None)
+    spent = BudgetSpent(
+        "day:2026-01-01", Account(day, Amount(10**9, 0), Amount(0, 0)), Amount(1, 1), 1, later=False
+    )
+    broke = dataclasses.replace(line("c", "m", "limit"), error=str(spent))
+    assert summary(told([broke]))["models"]["m"]["runs"] == 0
