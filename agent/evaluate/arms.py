@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+from agent.batch.instances import HIDDEN
 from agent.batch.tasks import TaskLine
 from agent.evaluate.answers import KEY
 
@@ -18,8 +19,9 @@ def task_lines(cases: Sequence[TaskLine], models: Sequence[str], repeats: int) -
             case,
             id=f"{case.id} | {model} | {repeat}",
             models=(model,),
+            test_patch=hidden_tests(case),
             case={
-                **case.case,
+                **{key: value for key, value in case.case.items() if key != HIDDEN},
                 KEY: {
                     "case": case.id,
                     "digest": digest(case),
@@ -35,9 +37,18 @@ def task_lines(cases: Sequence[TaskLine], models: Sequence[str], repeats: int) -
     ]
 
 
+def hidden_tests(case: TaskLine) -> str | None:
+    """Of the line itself, or of an instance of a benchmark, which only a grader may see."""
+    kept = case.case.get(HIDDEN)
+    return case.test_patch or (kept if isinstance(kept, str) else None)
+
+
 def digest(case: TaskLine) -> str:
     """Equal for the same task, wherever its repository lies."""
     told = {
-        name: value for name, value in asdict(case).items() if name not in ("repo", "models", "case", "fault")
+        name: value
+        for name, value in asdict(case).items()
+        if name not in ("repo", "models", "case", "fault", "test_patch")
     }
+    told["hidden_tests"] = hidden_tests(case)
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
