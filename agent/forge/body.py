@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.forge.folder import Accepted, RunFolder
 from agent.forge.neutral import block, code, line
 from agent.gate.proof import Proof
 from agent.types import Verdict
+
+T = TypeVar("T")
 
 MAX_BODY = 65_536
 """Characters that GitHub takes."""
@@ -75,7 +77,8 @@ def pull_body(run: RunFolder, accepted: Accepted, lines: Mapping[str, tuple[int,
         "### What changed",
         _table(
             ("file", "added", "removed"),
-            [(code(path, secrets), f"{new}", f"{old}") for path, (new, old) in lines.items()],
+            list(lines),
+            lambda path: (code(path, secrets), *map(str, lines[path])),
             MAX_FILES,
         ),
         "### Tests: red before, green after",
@@ -83,7 +86,8 @@ def pull_body(run: RunFolder, accepted: Accepted, lines: Mapping[str, tuple[int,
         "### Checks of the gate",
         _table(
             ("check", "passed", "evidence"),
-            [(code(c.name, secrets), "yes", code(c.evidence, secrets, CELL)) for c in verdict.checks],
+            verdict.checks,
+            lambda check: (code(check.name, secrets), "yes", code(check.evidence, secrets, CELL)),
             MAX_CHECKS,
         ),
         "### Judge it again",
@@ -144,15 +148,13 @@ def _tests(verdict: Verdict, secrets: Sequence[str]) -> str:
     def outcome(told: Mapping[str, str], test: str) -> str:
         return code(told.get(test, "not there"), secrets, 30)
 
-    rows = [
-        (code(test, secrets), outcome(verdict.before, test), outcome(verdict.after, test))
-        for test in verdict.fail_to_pass
-    ]
-    others = sum(
-        outcome == "passed" and test not in verdict.fail_to_pass for test, outcome in verdict.after.items()
-    )
-    table = _table(("test", "without the fix", "with it"), rows, MAX_TESTS)
-    return f"{table}\n\nBesides, {others} other tests pass with the fix."
+    def row(test: str) -> Sequence[str]:
+        return code(test, secrets), outcome(verdict.before, test), outcome(verdict.after, test)
+
+    shown = set(verdict.fail_to_pass)
+    others = sum(outcome == "passed" and test not in shown for test, outcome in verdict.after.items())
+    table = _table(("test", "without the fix", "with it"), verdict.fail_to_pass, row, MAX_TESTS)
+    return f"{table}\n\nOther tests that pass with the fix: {others}."
 
 
 def _again(run: RunFolder, words: Words) -> str:
@@ -182,13 +184,15 @@ def _facts(
         rows += [("image", code(proof.image, secrets)), ("environment's digest", code(proof.digest, secrets))]
     if words.link:
         rows.append(("workflow", words.link))
-    return _table(("", ""), rows, len(rows))
+    return _table(("", ""), rows, lambda row: row, len(rows))
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> str:
-    lines = [f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows[:most]]]
-    if len(rows) > most:
-        lines.append(f"\n… and {len(rows) - most} more")
+def _table(head: Sequence[str], items: Sequence[T], row: Callable[[T], Sequence[str]], most: int) -> str:
+    """A table with a row for each of the first items, and a word on the others."""
+    rows = [head, ["---"] * len(head), *map(row, items[:most])]
+    lines = [f"| {' | '.join(cells)} |" for cells in rows]
+    if len(items) > most:
+        lines.append(f"\n… and {len(items) - most} more")
     return "\n".join(lines)
 
 

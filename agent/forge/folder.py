@@ -84,6 +84,23 @@ _RESULT: Mapping[str, Any] = {
 }
 """What of result.json is used, and of what types."""
 
+_OUTCOMES: Mapping[str, Any] = {"type": "object", "additionalProperties": _TEXT}
+_CHECK: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"name": _TEXT, "passed": {"type": "boolean"}, "evidence": _TEXT},
+}
+_VERDICT: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "accepted": {"type": "boolean"},
+        "checks": {"type": "array", "items": _CHECK},
+        "fail_to_pass": _TEXTS,
+        "before": _OUTCOMES,
+        "after": _OUTCOMES,
+    },
+}
+"""The types of a verdict whose fields are all there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -118,18 +135,11 @@ class RunFolder:
 def read_run(folder: Path) -> RunFolder:
     """The run whose folder this is. Raises UsageError where it is none, Refused where its files contradict each
     other."""
-    from jsonschema import Draft202012Validator
-
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a run's folder; `agent runs` lists the runs")
     result = _json(folder / "result.json")
-    fault = next(
-        iter(sorted(Draft202012Validator(_RESULT).iter_errors(result), key=lambda e: e.json_path)), None
-    )
-    if fault is not None:
-        raise UsageError(
-            f"{folder / 'result.json'}: not a result of this agent: {fault.json_path}: {fault.message[:200]}"
-        )
+    if fault := _fault(_RESULT, result):
+        raise UsageError(f"{folder / 'result.json'}: not a result of this agent: {fault}")
     if result["status"] != "accepted":
         return RunFolder(result, None)
     return RunFolder(result, _accepted(folder, result))
@@ -142,6 +152,9 @@ def _accepted(folder: Path, result: Mapping[str, Any]) -> Accepted:
     except UsageError as fault:
         raise Refused(f"the run says accepted, but {fault}") from fault
     verdict = proof.verdict
+    told = verdict_json(verdict)
+    if odd := _fault(_VERDICT, told):
+        raise Refused(f"proof.json holds no verdict of this agent: {odd}")
     failed = [check.name for check in verdict.checks if check.passed is not True]
     attempts = [
         one for one in result["attempts"] if one["verdict"] and one["verdict"].get("accepted") is True
@@ -154,11 +167,18 @@ def _accepted(folder: Path, result: Mapping[str, Any]) -> Accepted:
         raise Refused(f"the proof is for base {proof.base[:40]}, the run for {result['base']}")
     if not verdict.fail_to_pass:
         raise Refused("proof.json names no test that was red before and green after")
-    told = verdict_json(verdict)
     if not any(one["verdict"] == told for one in attempts) or told not in _gate_files(folder):
         raise Refused("no attempt of result.json and no gate/N.json has the verdict of proof.json")
     attempt = next(one for one in attempts if one["verdict"] == told)
     return Accepted(patch, proof, attempt)
+
+
+def _fault(schema: Mapping[str, Any], data: Any) -> str | None:
+    """Where data first departs from a schema, and how."""
+    from jsonschema import Draft202012Validator
+
+    faults = sorted(Draft202012Validator(schema).iter_errors(data), key=lambda error: error.json_path)
+    return f"{faults[0].json_path}: {faults[0].message[:200]}" if faults else None
 
 
 def _gate_files(folder: Path) -> list[Any]:

@@ -54,12 +54,13 @@ def neutral(text: str, secrets: Sequence[str]) -> str:
 
 def line(text: str, secrets: Sequence[str], most: int) -> str:
     """Plain text on one line, for a title."""
-    text = " ".join(neutral(text, secrets).split())
+    text = " ".join(neutral(_beginning(text, most), secrets).split())
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
 def block(text: str, secrets: Sequence[str], most: int, *, prose: bool = False) -> str:
     """A fenced block of at most `most` characters of `text` (the beginning, and that it was cut)."""
+    text = _beginning(text, most)
     if prose:  # before it is made neutral: any word may come to stand at the start of a line
         lines = text.replace("\r\n", "\n").split("\n")
         text = "\n".join(
@@ -81,3 +82,10 @@ def code(text: str, secrets: Sequence[str], most: int = 200) -> str:
     space = " " if text.startswith("`") or text.endswith("`") else ""
     text = text.replace("|", "\\|")
     return f"{ticks}{space}{text}{space}{ticks}"
+
+
+def _beginning(text: str, most: int) -> str:
+    """What is worth reading when `most` characters are shown: a folder's texts may have megabytes. Cut at a space, so
+    that no half of a secret is left, which nobody would know again."""
+    enough = most * 20
+    return text if len(text) <= enough else text[:enough].rpartition(" ")[0]

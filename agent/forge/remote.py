@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from agent.git import Repository
 
 GITHUB = "github.com"
+TENANTS = ".ghe.com"
+"""Hosts of enterprises that GitHub itself runs, with the API of github.com."""
 GH_SECONDS = 20.0
 """For `gh auth token`, which may ask a keyring."""
 
@@ -137,7 +139,8 @@ def open_api(host: str, environ: Mapping[str, str], gh: Callable[[str], str | No
     """The API of a host, by GITHUB_API_URL where it is set, and a token for it: GITHUB_TOKEN, GH_TOKEN, else what
     `gh auth token` says (`gh`). Raises UsageError for a URL that can't be right."""
     given = environ.get("GITHUB_API_URL", "").strip().rstrip("/")
-    url = given or ("https://api.github.com" if host == GITHUB else f"https://{host}/api/v3")
+    ours = host == GITHUB or host.endswith(TENANTS)
+    url = given or (f"https://api.{host}" if ours else f"https://{host}/api/v3")
     try:
         parts = urlsplit(url)
         api_host = parts.hostname or ""
@@ -150,13 +153,14 @@ def open_api(host: str, environ: Mapping[str, str], gh: Callable[[str], str | No
         raise UsageError(
             f"GITHUB_API_URL {_shown(url)}: a token would be sent in clear text; use an https:// URL"
         )
-    belongs = GITHUB if web == "api.github.com" else web if parts.path == "/api/v3" else None
+    tenant = web.startswith("api.") and web.endswith((f".{GITHUB}", TENANTS))
+    belongs = web.removeprefix("api.") if tenant else web if parts.path == "/api/v3" else None
     if belongs is not None and belongs != host:
         raise UsageError(
             f"GITHUB_API_URL is the API of {belongs}, but the repository is on {_shown(host)}: unset it, or set it to "
             f"that host's"
         )
-    enterprise = not given and host != GITHUB
+    enterprise = not given and not ours
     # The names that GitHub's own `gh` takes: a token for github.com must not go to another host.
     names = ("GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN") if enterprise else ("GITHUB_TOKEN", "GH_TOKEN")
     token = next((value for name in names if (value := environ.get(name, "").strip())), None)

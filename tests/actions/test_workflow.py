@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.docker.project import ABOVE, git
+from tests.docker.project import ABOVE, RED, TESTS, git
 from tests.hostile.world import KEY, LABELLED, NO_ENGINE, NUMBER, World
 
 NOSY = """
@@ -40,9 +40,7 @@ def kept(world):
 
 @pytest.mark.docker
 def test_a_labelled_issue_becomes_a_draft_pull_request_with_proof(world):
-    world.project()
-    world.commit({"tests/test_nosy.py": NOSY})
-    world.push("main:refs/heads/main")
+    world.project({"tests/test_calc.py": TESTS + RED + NOSY})
     world.issue()
     # The embedded model: it is named, since a key is there to be looked for.
     fix = {"fail_to_pass": ABOVE, "sandbox": "docker", "model": "local/repair"}
@@ -147,3 +145,13 @@ def test_a_private_repository_is_fetched_for_the_gate_with_the_job_s_token(world
     assert job.result == "failure"
     wanted = base64.b64encode(f"x-access-token:{job.token}".encode()).decode()
     assert world.fetched_by and set(world.fetched_by) == {f"basic {wanted}"}
+
+
+def test_faults_that_pass_keep_nobody_from_a_run(world):
+    world.project()
+    world.issue()
+    world.github.faults |= {0: "429", 2: "lost before", 4: "500"}
+    job, issues = world.asked(world.labelled())
+    assert job.result == "success", job.log
+    assert [one["number"] for one in issues] == [NUMBER]
+    assert len(world.github.calls) == 7  # repository, issue, events and permission, three of them twice

@@ -301,6 +301,8 @@ def test_folders_whose_files_contradict_each_other_are_refused(world):
     assert "base" in broken("base", lambda f: _edit(f / "result.json", base="a" * 40))
     checks = [{"name": "green", "passed": False, "evidence": ""}]
     assert "green" in broken("check", lambda f: _edit(f / "proof.json", checks=checks))
+    odd = [{"name": 7, "passed": True, "evidence": ""}]
+    assert "no verdict" in broken("odd", lambda f: _edit(f / "proof.json", checks=odd))
     assert "no accepted patch" in broken("empty", lambda f: _edit(f / "proof.json", checks=[]))
     assert "red before" in broken("red", lambda f: _edit(f / "proof.json", fail_to_pass=[]))
     assert "gate/N.json" in broken("gate", lambda f: (f / "gate/1.json").unlink())
@@ -451,7 +453,7 @@ def test_a_fault_at_any_call_of_an_update_leaves_one_of_each_with_the_later_runs
     assert any("graphql" in call for call in calls)
     turn = 0
     for number in range(len(calls)):
-        for fault in ("500", "502 after effect", "lost after effect"):
+        for fault in ("500", "lost after effect"):
             run_id = ("20260301-000000-0001", "20260302-000000-0002")[turn % 2]
             world.github.faults = {len(world.github.calls) + number: fault}
             done = world.publish(runs[turn % 2])

@@ -111,8 +111,7 @@ def _get_blob(api: GitHub, values: Any, query: Any, body: Any, user: Any) -> tup
 def _post_blob(api: GitHub, values: Any, query: Any, body: Any, user: Any) -> tuple[int, Any]:
     encoded = body.get("encoding", "utf-8") == "base64"
     data = base64.b64decode(body["content"], validate=True) if encoded else body["content"].encode()
-    sha = api.state.git("hash-object", "-w", "--stdin", data=data).decode().strip()
-    return 201, {"sha": sha, "url": "https://github.invalid/"}
+    return 201, {"sha": api.state.make_blob(data), "url": "https://github.invalid/"}
 
 
 def _get_tree(api: GitHub, values: Any, query: Any, body: Any, user: Any) -> tuple[int, Any]:

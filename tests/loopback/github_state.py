@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import os
 import subprocess
 from dataclasses import dataclass, field
@@ -121,7 +122,9 @@ class State:
         # What is named by its content stays as it is.
         self._kinds: dict[str, str] = {}
         self._apart: dict[tuple[str, str], tuple[int, int]] = {}
+        self._blobs: dict[bytes, str] = {}
         self._trees: dict[str, list[dict[str, Any]]] = {}
+        self._made: dict[str, str] = {}
         self._commits: dict[str, dict[str, Any]] = {}
 
     # ---- what tests put there
@@ -192,6 +195,11 @@ class State:
         text = base64.encodebytes(data).decode()
         return {**example("blob"), "sha": sha, "size": len(data), "content": text, "encoding": "base64"}
 
+    def make_blob(self, data: bytes) -> str:
+        if data not in self._blobs:
+            self._blobs[data] = self.git("hash-object", "-w", "--stdin", data=data).decode().strip()
+        return self._blobs[data]
+
     def tree(self, sha: str) -> dict[str, Any]:
         if sha not in self._trees:
             entries = self._trees.setdefault(sha, [])
@@ -203,6 +211,12 @@ class State:
         return {"sha": sha, "url": "https://github.invalid/", "tree": self._trees[sha], "truncated": False}
 
     def make_tree(self, base: str | None, entries: list[dict[str, Any]]) -> str:
+        key = json.dumps([base, entries])
+        if key not in self._made:
+            self._made[key] = self._make_tree(base, entries)
+        return self._made[key]
+
+    def _make_tree(self, base: str | None, entries: list[dict[str, Any]]) -> str:
         index = str(self.git_dir / f"index-{next(self.numbers)}")
         self.git("read-tree", *([base] if base else ["--empty"]), index=index)
         lines = []

@@ -74,6 +74,8 @@ def test_pyproject_has_the_same_keys_and_a_broken_one_is_not_ours_to_judge():
         ("[sandbox]\nmemory = '4 GB'\n", "such as"),
         ("[sandbox]\nsetup = [1]\n", "list of strings"),
         ("turns = 3\n", "unknown section"),
+        ("[github]\nauthor = 'Fix Bot'\n", 'as "Name <mail@host>"'),
+        ("[github]\nauthor = 'a\\nb <x@y>'\n".replace("'", '"'), "github.author"),
         ("[gate]\ntest = ' '\n", "empty"),
         ("[gate]\nchecks = 'ruff check'\n", "wrong type"),
         ("[gate]\nchecks = [1]\n", "list of strings"),

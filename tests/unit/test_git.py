@@ -578,3 +578,39 @@ def test_dirty_sees_changed_staged_and_new_files_but_not_ignored_ones(project: P
 def test_a_bare_repository_is_never_dirty(project: Path, tmp_path: Path) -> None:
     git(tmp_path, "clone", "-q", "--bare", str(project), "bare.git")
     assert not dirty(tmp_path / "bare.git")
+
+
+def test_the_files_and_lines_of_a_patch_are_told_and_renames_are_refused(
+    project: Path, repository: Repository
+) -> None:
+    base = commit(project, {"a.txt": b"1\n2\n3\n", "b.bin": b"\0\1", "sp ace.txt": b"x\n"})
+    tree = repository.tree_of(base)
+    changed = {
+        "a.txt": ("100644", repository.add_blob(b"1\n3\n4\n5\n")),
+        "b.bin": ("100644", repository.add_blob(b"\0\2")),
+        "sp ace.txt": None,
+        "new/é.txt": ("100755", repository.add_blob(b"y\n")),
+    }
+    patch = repository.diff(tree, repository.with_files(tree, changed))
+    told = {"a.txt": (2, 1), "b.bin": (0, 0), "new/é.txt": (1, 0), "sp ace.txt": (0, 1)}
+    assert repository.patch_lines(patch) == told
+    renamed = b"diff --git a/a.txt b/c.txt\nsimilarity index 100%\nrename from a.txt\nrename to c.txt\n"
+    for bad in (b"", b"no patch", renamed):
+        with pytest.raises(PatchError):
+            repository.patch_lines(bad)
+    with pytest.raises((PatchError, EnvironmentFault)):
+        repository.patch_lines(patch.replace(b"a/a.txt", b"a/../x").replace(b"b/a.txt", b"b/../x"))
+
+
+def test_a_remote_is_told_as_it_is_configured(project: Path, repository: Repository) -> None:
+    assert repository.remote_url("origin") is None
+    git(project, "remote", "add", "origin", "git@github.com:octo/calc.git")
+    assert repository.remote_url("origin") == "git@github.com:octo/calc.git"
+
+
+def test_a_tree_is_begun_from_nothing(repository: Repository) -> None:
+    empty = repository.empty_tree()
+    assert repository.files(empty) == {}
+    assert contents(
+        repository, repository.with_files(empty, {"a": ("100644", repository.add_blob(b"1"))})
+    ) == {"a": b"1"}

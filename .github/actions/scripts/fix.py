@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -21,26 +20,10 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)
 
 def main() -> int:
     issue = job.number_of(job.given("ISSUE_NUMBER"), "issue_number")
-    command = [
-        job.agent(),
-        "fix",
-        "--json",
-        f"--issue={job.server()}/{job.repository()}/issues/{issue}",
-        *_flags(),
-    ]
-    command += [f"--repo={os.environ['GITHUB_WORKSPACE']}", f"--base={_base()}"]
-    with job.no_commands():
-        # One stream for all that is printed, so that the end of no_commands comes after it.
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=sys.stdout,
-            env=job.environment(job.given("TOKEN")),
-            cwd=os.environ["RUNNER_TEMP"],
-            check=False,
-        )
-    return _told(issue, _result(done.stdout), done.returncode)
+    where = f"{job.server()}/{job.repository()}/issues/{issue}"
+    flags = [*_flags(), f"--repo={os.environ['GITHUB_WORKSPACE']}", f"--base={_base()}"]
+    done = job.run_agent("fix", "--json", f"--issue={where}", *flags, token=job.given("TOKEN"))
+    return _told(issue, job.json_object(done.stdout), done.returncode)
 
 
 def _flags() -> list[str]:
@@ -88,15 +71,6 @@ def _base() -> str:
     return found
 
 
-def _result(printed: bytes) -> dict[str, Any]:
-    """result.json, as the agent printed it; empty where it ended before a run began."""
-    try:
-        told = json.loads(printed)
-    except (ValueError, RecursionError):
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
 def _told(issue: int, result: dict[str, Any], code: int) -> int:
     """Outputs, report and folder; the exit code, which is 0 for an accepted patch alone."""
     status = status_of(result) if result else "usage" if code == job.USAGE else "environment"
@@ -114,8 +88,7 @@ def _told(issue: int, result: dict[str, Any], code: int) -> int:
     folder = Path(tempfile.mkdtemp(prefix=f"assay-{issue}-", dir=os.environ["RUNNER_TEMP"])) / "run"
     run_id = str(result.get("run_id", ""))
     if re.fullmatch(r"[\w-]{1,60}", run_id, re.A):
-        for line in job.copy_run(_home() / "runs" / run_id, folder):
-            print(f"not kept: {job.printable(line)}", flush=True)
+        job.copy_run(_home() / "runs" / run_id, folder)
     else:
         folder.mkdir()
     (folder / "report.md").write_text(report, "utf-8")

@@ -8,7 +8,6 @@ out.
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
 import subprocess
@@ -61,35 +60,18 @@ def _default_branch(event: Any) -> str:
 
 
 def _judged(title: str, git: Git, patch: Path) -> int:
-    command = [
-        job.agent(),
-        "gate",
-        "--json",
-        f"--repo={git.path}",
-        f"--base={git.commit('base')}",
-        f"--patch={patch}",
-    ]
+    flags = [f"--repo={git.path}", f"--base={git.commit('base')}", f"--patch={patch}"]
     for name, flag in (("TEST_COMMAND", "--test"), ("SANDBOX", "--sandbox")):
         if value := job.given(name):
-            command.append(f"{flag}={value}")
-    command += [
+            flags.append(f"{flag}={value}")
+    flags += [
         f"--fail-to-pass={line.strip()}" for line in job.given("FAIL_TO_PASS").splitlines() if line.strip()
     ]
-    with job.no_commands():
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=sys.stdout,
-            env=job.environment(),
-            cwd=os.environ["RUNNER_TEMP"],
-            check=False,
-        )
-    try:
-        verdict = json.loads(done.stdout)
-        status = verdict_of(verdict)
-    except (ValueError, RecursionError, AttributeError):
+    done = job.run_agent("gate", "--json", *flags)
+    verdict = job.json_object(done.stdout)
+    if not verdict:
         return _end(title, "environment", "no verdict: see the log", done.returncode or job.ENVIRONMENT)
+    status = verdict_of(verdict)
     code = done.returncode
     if code == 0 and status != "accepted":
         code = job.ENVIRONMENT

@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import stat
+import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -140,24 +141,44 @@ def environment(token: str = "") -> dict[str, str]:
     return kept | ({"GITHUB_TOKEN": token} if token else {})
 
 
-def agent() -> str:
-    """The program that install.sh put there."""
-    return str(Path(os.environ["RUNNER_TEMP"]) / "assay-venv/bin/agent")
+def run_agent(*arguments: str, token: str = "") -> subprocess.CompletedProcess[bytes]:
+    """Run the agent that install.sh put there. Its stdout is kept; what else it prints goes to the log."""
+    with no_commands():
+        return subprocess.run(
+            [str(Path(os.environ["RUNNER_TEMP"]) / "assay-venv/bin/agent"), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            # The log's own stream, so that the end of no_commands comes after all of it.
+            stderr=sys.stdout,
+            env=environment(token),
+            cwd=os.environ["RUNNER_TEMP"],
+            check=False,
+        )
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """The object that a text holds; an empty one where it holds none."""
+    try:
+        told = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 RUN_FILES = re.compile(
-    r"result\.json|patch\.diff|proof\.json|smaller\.diff|setup\.toml|events\.jsonl|report\.md|gate/[1-9][0-9]{0,3}\.(?:json|diff)"
+    r"result\.json|patch\.diff|proof\.json|smaller\.diff|setup\.toml|events\.jsonl|report\.(?:md|html)|gate/[1-9][0-9]{0,3}\.(?:json|diff)"
 )
 """What belongs to a run's folder, by its path there."""
 MAX_FILE = 64 * 1024 * 1024
+MOST_TOLD = 20
 
 
-def copy_run(source: Path, target: Path) -> list[str]:
+def copy_run(source: Path, target: Path) -> None:
     """Copy a run's files to the new folder `target`: known names and regular files alone, no link is followed.
 
-    Returns what was left out, a line each.
+    What is left out is told in the log.
     """
-    left = []
+    left: list[str] = []
     for folder in ("", "gate"):
         (target / folder).mkdir(mode=0o700)
         here = source / folder
@@ -166,8 +187,9 @@ def copy_run(source: Path, target: Path) -> list[str]:
         for path in sorted(here.iterdir()):
             name = str(path.relative_to(source))
             if name != "gate" and (why := _copied(path, target / name, name)):
-                left.append(f"{name}: {why}")
-    return left
+                left.append(f"left out: {name[:200]!r}: {why}")
+    with no_commands():
+        print(printable("\n".join(left[:MOST_TOLD])), flush=True)
 
 
 def _copied(path: Path, target: Path, name: str) -> str:

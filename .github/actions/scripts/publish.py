@@ -5,10 +5,8 @@ This job has a token that writes and has run no model. It takes the run's folder
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -27,30 +25,13 @@ def main() -> int:
     if given.is_symlink() or not given.is_dir():
         job.fail("run_folder is no folder: the run left nothing to publish, see the job before this one")
     folder = Path(tempfile.mkdtemp(prefix="assay-", dir=os.environ["RUNNER_TEMP"])) / "run"
-    for line in job.copy_run(given, folder):
-        print(f"left out: {job.printable(line)}", flush=True)
+    job.copy_run(given, folder)
     result = _read(folder / "result.json")
     if not result:
         job.fail("the run's folder has no result.json that can be read: nothing is published")
-    command = [
-        job.agent(),
-        "publish",
-        str(folder),
-        f"--repository={job.repository()}",
-        f"--issue={issue}",
-        "--json",
-    ]
-    with job.no_commands():
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=sys.stdout,
-            env=job.environment(job.given("TOKEN")),
-            cwd=os.environ["RUNNER_TEMP"],
-            check=False,
-        )
-    return _told(issue, result, _object(done.stdout), done.returncode, folder)
+    flags = (f"--repository={job.repository()}", f"--issue={issue}", "--json")
+    done = job.run_agent("publish", str(folder), *flags, token=job.given("TOKEN"))
+    return _told(issue, result, job.json_object(done.stdout), done.returncode, folder)
 
 
 def _told(issue: int, result: dict[str, Any], published: dict[str, Any], code: int, folder: Path) -> int:
@@ -75,17 +56,9 @@ def _told(issue: int, result: dict[str, Any], published: dict[str, Any], code: i
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return _object(path.read_bytes())
+        return job.json_object(path.read_bytes())
     except OSError:
         return {}
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        told = json.loads(data)
-    except (ValueError, RecursionError):
-        return {}
-    return told if isinstance(told, dict) else {}
 
 
 def _matching(pattern: re.Pattern[str], value: Any) -> str:

@@ -121,6 +121,8 @@ def test_the_api_of_a_host_and_whose_token_goes_there():
         "https://ghe.example.org/api/graphql",
         "for-ghe",
     )
+    tenant = open_api("corp.ghe.com", tokens, nobody)
+    assert (tenant.url, tenant.token) == ("https://api.corp.ghe.com", "for-github")
     # a token for github.com does not go to another host
     assert open_api("ghe.example.org", {"GITHUB_TOKEN": "for-github"}, nobody).token is None
     # in an enterprise server's Actions, GITHUB_TOKEN is for GITHUB_API_URL
@@ -138,6 +140,7 @@ def test_the_api_of_a_host_and_whose_token_goes_there():
     [
         ("ghe.example.org", {"GITHUB_API_URL": "https://api.github.com"}, "is the API of github.com"),
         ("github.com", {"GITHUB_API_URL": "https://ghe.example.org/api/v3"}, "is the API of ghe.example.org"),
+        ("github.com", {"GITHUB_API_URL": "https://api.corp.ghe.com"}, "is the API of corp.ghe.com"),
         ("github.com", {"GITHUB_API_URL": "http://api.example.org"}, "clear text"),
         ("github.com", {"GITHUB_API_URL": "ftp://x"}, "not the URL of an API"),
         ("github.com", {"GITHUB_API_URL": "https://user@x"}, "not the URL of an API"),
