@@ -14,13 +14,15 @@ from agent.errors import UsageError
 from agent.text import printable
 
 if TYPE_CHECKING:
+    from agent.batch.drive import Result
     from agent.batch.tasks import TaskLine
     from agent.evaluate.answers import Answer
     from agent.evaluate.earlier import Change
 
 EPILOG = """CASES: as TASKS of `agent batch`. What a case's `test_patch` holds is kept from the models, and judges
 afterwards whether what was delivered is right. {"case": {"class": NAME}} sorts cases, else the routing does.
-DIR gets results.jsonl, summary.json, evaluation.html, and recommended.toml with a ladder and routes to adopt.
+DIR gets results.jsonl, summary.json, evaluation.html, recommended.toml with a ladder and routes to adopt, and
+predictions-MODEL-REPEAT.jsonl, models by their number, as SWE-bench's graders take them.
 Exit codes: 0 evaluated · 1 a model got worse beyond chance (--compare) · 2 usage · 3 no run says anything of a model ·
 4 the budget ended it · 130 interrupted; after 4 and 130 --resume goes on."""
 MAX_REPEATS = 100
@@ -66,6 +68,7 @@ def main(args: argparse.Namespace) -> int:
     left = len(lines) - len(found)
     more = [f"{left} of {len(lines)} runs have no result yet: --resume runs them"] if left else []
     more += [f"budget: {done.paid}"] if done.paid else []
+    _predict(Path(args.out), done.results, models)
     worse = write(Path(args.out), found, earlier, more)
     code = (4 if done.spent else 130) if left else int(worse)
     return 3 if not code and not any(one.counts for one in found) else code
@@ -80,6 +83,23 @@ def _check_same(lines: Sequence[TaskLine], out: Path) -> None:
     for one in answers(read_results(out / "results.jsonl"), f"--out {out}"):
         if digests.get(one.case, one.digest) != one.digest:
             raise UsageError(f"--out {out}: case {one.case!r} was another task then; name another folder")
+
+
+def _predict(out: Path, results: Sequence[Result], models: Sequence[str]) -> None:
+    """predictions-MODEL-REPEAT.jsonl, as graders take them: each case once, under its own id."""
+    from agent.batch.folder import prediction
+    from agent.evaluate.answers import KEY
+    from agent.result import write_atomically
+
+    files: dict[str, bytes] = {}
+    for result in results:
+        task = result.case[KEY]
+        name = f"predictions-{models.index(task['model']) + 1}-{task['repeat']}.jsonl"
+        if (told := prediction(result)) is not None:
+            line = json.dumps({**told, "instance_id": task["case"]}).encode() + b"\n"
+            files[name] = files.get(name, b"") + line
+    for name, data in files.items():
+        write_atomically(out / name, data)
 
 
 def _earlier(folder: str) -> list[Answer]:

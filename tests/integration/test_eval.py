@@ -57,6 +57,9 @@ def test_the_table_the_figures_the_page_and_the_ladder_are_written(folder, capsy
     told = json.loads((folder / "new/summary.json").read_text())
     assert [mine["accepted_runs"] for mine in told["models"].values()] == [12, 2]
     assert f'ladder = ["scripted/{folder / "one"}"]' in (folder / "new/recommended.toml").read_text()
+    predicted = [json.loads(one) for one in (folder / "new/predictions-2-1.jsonl").read_text().splitlines()]
+    assert [one["instance_id"] for one in predicted] == [f"c{number}" for number in range(12)]
+    assert {one["model_name_or_path"] for one in predicted} == {f"scripted/{folder / 'two'}"}
     assert "<svg" in (folder / "new/evaluation.html").read_text()
 
 
