@@ -3,8 +3,8 @@
 By model, over the runs that are its word on a case (a broken environment or a provider that is down is none):
 
     accepted            share of cases that it had accepted, with its 95 % interval; of a case's repeats, their mean
-    right               the same of cases with hidden tests: the gate takes what was delivered with them as the proof, if
-                        need be with a review; `accepted_wrong` counts runs that were accepted, yet fail that
+    right               the same of cases with hidden tests: the gate takes what was delivered, with them as proof,
+                        with a review if need be; `accepted_wrong` counts runs that were accepted, yet fail that
     usd_per_accepted    all dollars, those of failures included, by accepted runs; None at an unknown price
     output_per_turn     verbosity: tokens of the answer, thinking included
     right_first_time    share of tool calls that succeeded as made, and were not the repeat of a failed one
