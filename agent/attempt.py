@@ -194,6 +194,7 @@ class Attempt:
                 time.monotonic() - started,
                 result.data,
                 mended=call is not made,
+                refused=result.refused,
             )
         )
         return result
@@ -207,11 +208,11 @@ class Attempt:
             return await outlining.outline(call, self.read)
         if self._refused and call.name in ("run_tests", "submit"):
             text = f"not done: the edit of {self._refused!r} before it, in the same reply, was refused"
-            return ToolResult(call.id, call.name, text, is_error=True)
+            return ToolResult(call.id, call.name, text, is_error=True, refused=True)
         if self._due and self._needs_cause(call):
-            return ToolResult(call.id, call.name, render("first").strip(), is_error=True)
+            return ToolResult(call.id, call.name, render("first").strip(), is_error=True, refused=True)
         if call.name == "submit" and (doubt := self._untested()):
-            return ToolResult(call.id, call.name, doubt, is_error=True)
+            return ToolResult(call.id, call.name, doubt, is_error=True, refused=True)
         return unmarked(await self.toolbox.call(call, timeout=self.deadline - anyio.current_time()))
 
     def _needs_cause(self, call: ToolCall) -> bool:
@@ -231,7 +232,7 @@ class Attempt:
             )
         except ToolError as error:
             self._refusals += 1
-            return ToolResult(call.id, call.name, str(error), is_error=True)
+            return ToolResult(call.id, call.name, str(error), is_error=True, refused=True)
         self.log.append(self._cause)
         self._due = False
         doubt = self._cause.unchecked

@@ -159,6 +159,11 @@ def is_of_batch(refusal: str) -> bool:
     return " are spent for the batch" in refusal
 
 
+def is_of_day(refusal: str) -> bool:
+    """The same of the user's limit for a day."""
+    return " are spent for all runs of today" in refusal
+
+
 def _spent(scope: str, account: Account, asked: Amount, output: int, later: bool) -> BudgetSpent:
     return BudgetSpent(scope, account, asked, output, later=later)
 

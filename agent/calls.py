@@ -64,7 +64,7 @@ def not_json(call: ToolCall, spec: ToolSpec) -> ToolResult:
         f"{call.name}: the arguments are not valid JSON: {fault}. What came, {len(raw)} characters: {shown}\n"
         f"Send one JSON object with {names or 'no arguments'}."
     )
-    return ToolResult(call.id, call.name, text, is_error=True)
+    return ToolResult(call.id, call.name, text, is_error=True, refused=True)
 
 
 _AGAIN = "\n\n[This same call has now failed {} times in the same way. Sending it again will not help.]"

@@ -183,6 +183,9 @@ class ToolReturned:
     data: Mapping[str, Any] | None = None
     mended: bool = False
     """True when the runtime set the call's arguments right."""
+    refused: bool = False
+    """True when the runtime did not run the call: its arguments are no JSON, product code before a root cause, a cause
+    that does not hold, what comes after a failed edit in the same reply, or a submission that no run speaks for."""
 
 
 @dataclass(frozen=True, slots=True)

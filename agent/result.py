@@ -123,6 +123,7 @@ def _attempt(
     mine = [e for e in log if getattr(e, "attempt", None) == start.attempt]
     replies = [e for e in mine if isinstance(e, events.ModelReplied)]
     billed = [e for e in mine if isinstance(e, BILLED)]
+    returned = [e for e in mine if isinstance(e, events.ToolReturned)]
     end = next((e for e in mine if isinstance(e, events.AttemptEnded)), None)
     verdict = next((e.verdict for e in mine if isinstance(e, events.VerdictReached)), None)
     return {
@@ -135,7 +136,9 @@ def _attempt(
         "verdict": verdict,
         "usage": asdict(_usage(billed)),
         "cost_usd": _cost(billed),
-        "tool_calls": _tool_calls([e for e in mine if isinstance(e, events.ToolReturned)]),
+        "tool_calls": _tool_calls(returned),
+        "refused": sum(e.refused for e in returned),
+        "mended": sum(e.mended for e in returned),
         "context": context.of_attempt(log, start.attempt),
         "speed": _speed(replies),
         "turns": len(replies),

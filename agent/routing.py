@@ -66,7 +66,7 @@ def task_facts(
 def choose(routes: Sequence[Route], facts: Facts, rungs: int) -> tuple[int, str]:
     """The place (from 0) on a ladder of `rungs` models where a task begins, and why. `routes` come before the
     package's own."""
-    route = next(route for route in (*routes, *_packaged()) if route.holds(facts))
+    route = next(route for route in (*routes, *packaged()) if route.holds(facts))
     place = rungs if route.start == "last" else min(route.start, rungs)
     told = dict.fromkeys(_said(key, facts) for key in route.when)
     return place - 1, route.task_class + (f" ({', '.join(told)})" if told else "")
@@ -168,7 +168,8 @@ def _data() -> Mapping[str, Any]:
 
 
 @cache
-def _packaged() -> tuple[Route, ...]:
+def packaged() -> tuple[Route, ...]:
+    """The package's own routes, which come last."""
     return parse_routes(_data()["routes"], "routing.toml")
 
 

@@ -61,6 +61,8 @@ class ToolResult:
     is_error: bool = False
     data: Mapping[str, Any] | None = None
     """The tool's structured content, for programs such as `local/repair`."""
+    refused: bool = False
+    """True when the runtime did not run the call, since it went against what the model was told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class Shared:
     """Seconds since the epoch: clones that are older are looked at anew."""
     logs: str = ""
     """The folder for what tasks print; empty where it goes wherever the driver's goes."""
+    evaluate: bool = False
+    """Hidden tests are kept from the run, and judge what it delivered."""
     ledger: Callable[[], LedgerLike] | None = None
     """Opens the ledger; None for this user's on the task's machine."""
 

@@ -5,8 +5,9 @@ A line of JSONL, all but `id` optional (`repo` is that of the whole batch where 
     {"id", "repo": PATH or URL, "base", "issue": TEXT, "issue_number", "test", "image", "setup": [COMMAND],
      "fail_to_pass": [TEST_ID], "test_patch": TEXT, "case": {…}}
 
-`test_patch` are hidden tests as a patch; `case` is for whoever evaluates, and not read here. A folder holds issues as
-`NAME.md` or `NAME.txt`, or checkouts NAME with their issue in `NAME.issue.md` and hidden tests in `NAME.test.patch`.
+`test_patch` are hidden tests as a patch; `case` is for whoever evaluates, and not read here. A line may be an instance
+of the SWE-bench family instead. A folder holds issues as `NAME.md` or `NAME.txt`, or checkouts NAME with their issue in
+`NAME.issue.md` and hidden tests in `NAME.test.patch`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from agent.batch.instances import is_instance, task_of
 from agent.errors import UsageError
 from agent.text import printable
 
@@ -139,6 +141,7 @@ def _of_line(number: int, text: bytes, repo: str, folder: Path) -> TaskLine:
         return TaskLine(name, repo, fault=f"line {number} is not JSON: {error}")
     if not isinstance(data, dict):
         return TaskLine(name, repo, fault=f'line {number} is no JSON object: write {{"id": …}}')
+    data = task_of(data) if is_instance(data) else data
     given = data.get("id")
     name = given[:200] if isinstance(given, str) and given.strip() and _encodable(given) else name
     where = data.get("repo")

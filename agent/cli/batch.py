@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,15 +47,24 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p.add_argument("tasks", nargs="+", metavar="TASKS", help="what to do; with --merge, folders of results")
     p.add_argument("--out", required=True, metavar="DIR", help="where results.jsonl and predictions.jsonl go")
     p.add_argument(
-        "--resume", action="store_true", help="go on with DIR: tasks with a result there are not run again"
-    )
-    p.add_argument(
         "--merge",
         action="store_true",
         help="put the results of several folders together in DIR, and run nothing",
     )
-    p.add_argument("--repo", default=".", metavar="PATH|URL", help="of tasks that name none (default: here)")
     p.add_argument("--shard", metavar="K/N", help="only each N-th task, from the K-th on: for a matrix of CI")
+    p.add_argument(
+        "--model", action="append", default=[], metavar="SPEC", help="as for `agent fix`, for all tasks"
+    )
+    add_run_flags(p)
+    p.set_defaults(run=main)
+
+
+def add_run_flags(p: argparse.ArgumentParser) -> None:
+    """How tasks are run, for whoever runs them as a batch."""
+    p.add_argument(
+        "--resume", action="store_true", help="go on with DIR: tasks with a result there are not run again"
+    )
+    p.add_argument("--repo", default=".", metavar="PATH|URL", help="of tasks that name none (default: here)")
     p.add_argument(
         "--workers", type=int, metavar="N", help="tasks side by side (default: by CPUs and memory)"
     )
@@ -76,12 +85,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="wall time of one task, set-up and gate included; then it is ended, whatever it does (default: 120)",
     )
     add_sandbox_flags(p)
-    p.add_argument(
-        "--model", action="append", default=[], metavar="SPEC", help="as for `agent fix`, for all tasks"
-    )
     for flag, kind in FOR_FIX.items():
         p.add_argument(f"--{flag}", type=kind, metavar="X" if kind is str else "N", help="as for `agent fix`")
-    p.set_defaults(run=main)
 
 
 FOR_FIX = {"thinking": str, "context": str, "attempts": int, "best-of": int, "turns": int, "minutes": float}
@@ -90,6 +95,7 @@ FOR_FIX = {"thinking": str, "context": str, "attempts": int, "best-of": int, "tu
 
 def main(args: argparse.Namespace) -> int:
     from agent.batch.folder import merged, write_results
+    from agent.batch.tasks import of_shard
 
     if args.merge:
         results, out = merged(map(Path, args.tasks)), Path(args.out)
@@ -98,23 +104,28 @@ def main(args: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
         write_results(out, results)
         return print_result(_summary(results, len(results), args.out), _code(results, len(results)))
-    lines = _lines(args)
-    limit = _limit(args)
-    _check_models(args, limit)
-    return _run(args, lines, limit)
-
-
-def _lines(args: argparse.Namespace) -> list[TaskLine]:
-    from agent.batch.tasks import is_url, of_shard, read_tasks, url_fault
-
     if len(args.tasks) > 1:
         raise UsageError(f"{args.tasks[1]}: one file or folder of tasks, please; only --merge takes more")
+    lines = tasks_of(args, args.tasks[0], models_of(args))
+    lines = of_shard(lines, args.shard) if args.shard else lines
+    done = run_tasks(args, lines)
+    code = _code(done.results, len(lines), spent=done.spent)
+    return print_result(_summary(done.results, len(lines), args.out, done.paid), code)
+
+
+def tasks_of(args: argparse.Namespace, source: str, models: Sequence[str] = ()) -> list[TaskLine]:
+    """The task lines of a file or folder."""
+    from agent.batch.tasks import is_url, read_tasks, url_fault
+
     repo = args.repo if is_url(args.repo) else str(Path(args.repo).absolute())
     if is_url(repo) and (fault := url_fault(repo)):
         raise UsageError(f"--repo: {fault}")
-    models = [_absolute(spec) for spec in args.model]
-    lines = read_tasks(args.tasks[0], repo, models)
-    return of_shard(lines, args.shard) if args.shard else lines
+    return read_tasks(source, repo, models)
+
+
+def models_of(args: argparse.Namespace) -> list[str]:
+    """The specs of --model, as they hold in any folder."""
+    return [_absolute(spec) for spec in args.model]
 
 
 def _absolute(spec: str) -> str:
@@ -145,13 +156,27 @@ def _check_models(args: argparse.Namespace, limit: Limit) -> None:
         check_prices(spec, {"the budget of the batch (--budget, --tokens)": limit})
 
 
-def _run(args: argparse.Namespace, lines: Sequence[TaskLine], limit: Limit) -> int:
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How far a batch came."""
+
+    results: Sequence[Result]
+    paid: str
+    """How its account stands; empty without a limit."""
+    spent: bool
+    """The budget ended it."""
+
+
+def run_tasks(args: argparse.Namespace, lines: Sequence[TaskLine], *, evaluate: bool = False) -> Done:
+    """Run the tasks as the flags say, those that have a result already left out. `evaluate`: as in Shared."""
     from agent.batch.drive import Brakes, run_batch
     from agent.batch.folder import Folder
     from agent.batch.view import open_view
 
+    limit = _limit(args)
+    _check_models(args, limit)
     with Folder(Path(args.out), resume=args.resume) as folder:
-        shared = _shared(args, folder, limit)
+        shared = replace(_shared(args, folder, limit), evaluate=evaluate)
         left = [line for line in lines if line.id not in folder.results]
         done = len(lines) - len(left)
         if done:
@@ -175,8 +200,7 @@ def _run(args: argparse.Namespace, lines: Sequence[TaskLine], limit: Limit) -> i
                 folder.add(result)
         results = [folder.results[line.id] for line in lines if line.id in folder.results]
         paid = money.told()
-    code = _code(results, len(lines), spent=money.spent or brakes.spent)
-    return print_result(_summary(results, len(lines), args.out, paid), code)
+    return Done(results, paid, money.spent or brakes.spent)
 
 
 def _shared(args: argparse.Namespace, folder: Folder, limit: Limit) -> Shared:

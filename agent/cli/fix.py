@@ -183,7 +183,7 @@ def fixed(
     from agent.run import Run
     from agent.runs import held
 
-    settings, tests = with_test_command(_settings(args, repository, task.base), repository, task.base)
+    settings, tests = with_test_command(settings_of(args, repository, task.base), repository, task.base)
     run_id, folder = new_run()
     hidden = {*hidden, *(secret for server in settings.servers for secret in server.secrets)}
     secrets = sorted({*secret_values(os.environ), *hidden}, key=len, reverse=True)
@@ -233,7 +233,7 @@ def _task(
     return task, notices
 
 
-def _settings(args: argparse.Namespace, repository: Repository, base: str) -> Settings:
+def settings_of(args: argparse.Namespace, repository: Repository, base: str) -> Settings:
     from agent.budget import Limit
     from agent.config import checked, per_day, repository_settings
     from agent.models.registry import check_prices, default_spec, open_model, with_thinking

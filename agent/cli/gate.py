@@ -100,7 +100,7 @@ def main(args: argparse.Namespace) -> int:
         output = check_output(args.smaller, "--smaller") if args.smaller is not None else None
         with notes(os.environ, secret_values(os.environ)) as log:
             verdict, less = run_async(
-                _judge, repository, base, settings, patch, named, test_patch, shelf, output is not None, log
+                judged, repository, base, settings, patch, named, test_patch, shelf, output is not None, log
             )
     if output is not None and less is not None:
         write_atomically(output, less.patch)
@@ -135,7 +135,7 @@ def _read_proof(args: argparse.Namespace) -> Proof:
     return read_proof(read_file(args.proof, "--proof"), f"--proof {args.proof}")
 
 
-async def _judge(
+async def judged(
     repository: Repository,
     base: str,
     settings: Settings,
@@ -146,6 +146,7 @@ async def _judge(
     want_smaller: bool,
     log: Callable[[str], None],
 ) -> tuple[Verdict, Smaller | None]:
+    """A patch's verdict, and the smaller patch if one is wanted. Raises EnvironmentFault."""
 
     from agent.environment import connect_driver, environment_of, sandbox_limits
     from agent.gate import Runner, judge, smaller

@@ -64,6 +64,7 @@ def _fixed(line: TaskLine, shared: Shared, tell: Any) -> dict[str, Any]:
     from agent.budget import is_of_batch
     from agent.cli import fix
     from agent.cli.github import open_github
+    from agent.cli.hidden import judged_hidden, task_class, withheld
     from agent.config import home
     from agent.git import Repository
     from agent.redaction import without_shapes
@@ -75,13 +76,27 @@ def _fixed(line: TaskLine, shared: Shared, tell: Any) -> dict[str, Any]:
         path = cloned(line.repo, line.base, home() / "repositories", since=shared.began)
     with Repository(path) as repository, open_github(_issue(line), None, False, repository) as github:
         task, notices = _task(line, repository, github)
+        whole, task = task, withheld(task, repository) if shared.evaluate else task
+        failing: list[str] = []
+
+        def heard(event: Mapping[str, Any]) -> None:
+            if event["type"] == "baseline_taken":
+                failing[:] = event["failing"]
+            tell(event)
+
         hidden = fix.tokens_of(github)
         run, _ = fix.fixed(
-            args, task, repository, Publish(), [tell], shared.ledger, notices=notices, hidden=hidden
+            args, task, repository, Publish(), [heard], shared.ledger, notices=notices, hidden=hidden
         )
-    patch = None
-    if run["status"] in ("accepted", "needs_review") and run["patch"]:
-        patch = Path(run["patch"]).read_bytes().decode("utf-8", "surrogateescape")
+        patch = None
+        if run["status"] in ("accepted", "needs_review") and run["patch"]:
+            patch = Path(run["patch"]).read_bytes().decode("utf-8", "surrogateescape")
+        if shared.evaluate and run["status"] != "interrupted":
+            run = {
+                **run,
+                "task_class": task_class(args, task, repository, failing),
+                "hidden_tests": judged_hidden(args, whole, repository, patch),
+            }
     batch_spent = run["status"] == "limit" and is_of_batch(run["error"] or "")
     run = without_shapes(run)
     told = {"status": run["status"], "error": run["error"], "model_patch": patch, "run": run}

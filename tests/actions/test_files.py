@@ -27,7 +27,7 @@ def passes(*command):
 
 def test_they_are_there():
     assert {path.parent.name for path in ACTIONS} == {"authorize", "fix", "gate", "publish"}
-    assert {path.name for path in EXAMPLES} == {"assay.yml", "gate.yml"}
+    assert {path.name for path in EXAMPLES} == {"assay.yml", "drift.yml", "gate.yml"}
 
 
 def test_they_are_valid_by_github_s_own_schemas():

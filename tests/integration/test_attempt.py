@@ -157,14 +157,14 @@ def test_an_outline_shows_the_file_as_it_is_after_an_edit(tmp_path: Path) -> Non
     for one in told:
         assert one.text.endswith("shop.py: 2 symbols in 3 lines\n1-3: class Shop\n  2-3: def buy(self)")
     assert "no outline of a.txt" in other.text
-    assert wrong.is_error and "Usage: outline(path: string)" in wrong.text
+    assert wrong.is_error and not wrong.refused and "Usage: outline(path: string)" in wrong.text
 
 
 def test_a_call_beyond_mending_is_answered_and_the_work_goes_on(tmp_path: Path) -> None:
     broken = {"name": "read_file", "arguments": {INVALID_JSON: '{"path": "a.t'}}
     _, log = work(tmp_path, {"tool_calls": [broken]}, {"tool_calls": [broken]}, {"tool_calls": [SUBMIT]})
     first, second, *_ = results(log)
-    assert first.is_error and "path (string, required)" in first.text
+    assert first.is_error and first.refused and "path (string, required)" in first.text
     assert "failed 2 times" in second.text
 
 
@@ -216,9 +216,9 @@ def test_product_code_waits_for_a_root_cause_and_tests_do_not(tmp_path: Path) ->
         {"tool_calls": [RUN, STATE, EDIT, SUBMIT]},
     )
     tested, _, early, too_early, *_ = results(log)
-    assert not tested.is_error
-    assert early.is_error and "root cause first" in early.text
-    assert too_early.is_error and "the edit of 'b.txt' before it" in too_early.text
+    assert not tested.is_error and not tested.refused
+    assert early.is_error and early.refused and "root cause first" in early.text
+    assert too_early.is_error and too_early.refused and "the edit of 'b.txt' before it" in too_early.text
     assert ending.how == "submitted" and ending.patch is not None and b"b.txt" in ending.patch
     assert ending.root_cause == "a.txt:1: there is no second file"
 
@@ -241,7 +241,7 @@ def test_a_cause_that_was_not_seen_is_not_taken(changes: dict[str, Any], told: s
     wrong = {"name": "root_cause", "arguments": {**CAUSE, **changes}}
     _, log = work(tmp_path, {"tool_calls": [RUN, wrong, STATE]}, {"tool_calls": [EDIT, SUBMIT]})
     _, refused, taken, *_ = results(log)
-    assert refused.is_error and told in refused.text
+    assert refused.is_error and refused.refused and told in refused.text
     assert not taken.is_error
     (stated,) = (event for event in log.events if isinstance(event, HypothesisStated))
     assert not stated.unchecked
@@ -317,7 +317,12 @@ def test_a_submission_that_nothing_was_run_for_is_questioned_once(tmp_path: Path
         tmp_path, {"tool_calls": [RUN, STATE, code, SUBMIT]}, {"tool_calls": [READ]}, {"tool_calls": [SUBMIT]}
     )
     first, second = (event for event in results(log) if event.name == "submit")
-    assert first.is_error and "nothing was run since" in first.text and "submit again" in first.text
+    assert (
+        first.is_error
+        and first.refused
+        and "nothing was run since" in first.text
+        and "submit again" in first.text
+    )
     assert not second.is_error and ending.how == "submitted"
 
 

@@ -159,7 +159,7 @@ def test_what_a_line_and_the_flags_say_is_what_fix_is_told(tmp_path):
     shared = Shared(("--turns=5", "--allow-host=pypi.example"), "b", Decimal("1.50"), 1000)
     args = _arguments(line, shared)
     with Repository(repo) as repository:
-        told = fix._settings(args, repository, repository.resolve("HEAD"))
+        told = fix.settings_of(args, repository, repository.resolve("HEAD"))
     assert (told.test, told.image, told.setup) == (line.test, line.image, line.setup)
     assert (told.models, told.turns, [str(host) for host in told.hosts]) == (line.models, 5, ["pypi.example"])
     assert args.batch == ("b", Limit(Decimal("1.50"), 1000)) and told.usd is None

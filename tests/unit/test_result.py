@@ -1,5 +1,7 @@
 """result.json is read from the events alone."""
 
+from dataclasses import replace
+
 from agent.events import (
     AttemptEnded,
     AttemptStarted,
@@ -96,3 +98,14 @@ def test_an_atomic_write_leaves_the_old_file_when_it_fails(tmp_path):
     write_atomically(path, b"two")
     assert path.read_bytes() == b"two"
     assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_an_attempt_tells_what_the_runtime_refused_or_set_right():
+    log = [
+        AttemptStarted(1, "m", None, ""),
+        replace(tool("edit_file", True), refused=True),
+        tool("edit_file", True),
+        replace(tool("shell", False), mended=True),
+    ]
+    [attempt] = build_result(log, TASK, "r", RunEnding("rejected"))["attempts"]
+    assert (attempt["refused"], attempt["mended"]) == (1, 1)

@@ -1,0 +1,1 @@
+"""Evaluation of models on cases: who mends more, at what price, and whether that could be chance."""
