@@ -43,7 +43,8 @@ def test_an_issue_with_escapes_and_shell_syntax_is_text(tmp_path):
     for text in (stderr, shown, listed):
         assert "\x1b" not in text
         assert "\x07" not in text
-    assert "\\x1b]0;owned" in listed
+    assert "]0;owned[2J$(touch " in listed
+    assert "3 control characters" in stderr
 
 
 def test_a_repository_that_wants_to_run_things_on_the_host(tmp_path):
