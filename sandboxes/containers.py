@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -42,6 +43,11 @@ def agent_tmpfs(limits: Limits, *, workspace: bool = True) -> dict[str, str]:
 def _tmpfs(size_mb: int, mode: str, programs: str = "exec") -> str:
     bounds = f"size={size_mb}m,nr_inodes={inodes(size_mb)}"
     return f"rw,{programs},nosuid,nodev,{bounds},mode={mode},uid=1000,gid=1000"
+
+
+def _for_podman(options: str) -> str:
+    """Podman gives a tmpfs no owner and no number of files: so all may write to it, and memory alone bounds it."""
+    return re.sub(r",(?:nr_inodes|uid|gid|mode)=[0-9]+", "", options) + ",mode=1777,notmpcopyup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,9 @@ async def container(
             tmpfs[path] = _tmpfs(limits.tmp_mb, "0755")
         else:
             binds[await _image_volume(engine, image, path)] = (path, "ro")
+    podman = await engine.is_podman()
+    if podman:
+        tmpfs = {path: _for_podman(options) for path, options in tmpfs.items()}
     config = api.create_host_config(
         auto_remove=True,
         init=True,
@@ -100,7 +109,7 @@ async def container(
         read_only=read_only,
         cap_drop=["ALL"],
         cap_add=list(capabilities),
-        security_opt=["no-new-privileges:true", f"seccomp={docker_seccomp.profile()}"],
+        security_opt=["no-new-privileges:true", *await _filter(engine)],
         mem_limit=limits.memory_mb << 20,
         memswap_limit=limits.memory_mb << 20,
         pids_limit=limits.pids,
@@ -109,7 +118,7 @@ async def container(
         tmpfs=tmpfs,
         binds={volume: {"bind": path, "mode": mode} for volume, (path, mode) in binds.items()},
         mounts=list(mounts),
-        ulimits=_ulimits(limits),
+        ulimits=_ulimits(limits, podman=podman),
         log_config=_log_none(),
         runtime=engine.runtime,
     )
@@ -133,6 +142,8 @@ async def container(
         if directories is not None:
             await engine.call(api.put_archive, created, "/", directories)
         await _start(engine, created)
+        if podman and tmpfs:
+            await _open(engine, created, list(tmpfs), toolbox="/opt/toolbox" in ours)
         yield created
     except _NameTaken as taken:
         name = ""
@@ -147,6 +158,11 @@ async def container(
 async def affordable_cpus(engine: Engine, limits: Limits) -> float:
     """The limit's CPUs, or all of the engine's where those are fewer: asking for more than it has is an error to it."""
     return min(limits.cpus, await engine.cpus() or limits.cpus)
+
+
+async def _filter(engine: Engine) -> list[str]:
+    """The filter of system calls. Podman takes a file of its own machine alone, so there it is Podman's default one."""
+    return [] if await engine.is_podman() else [f"seccomp={docker_seccomp.profile()}"]
 
 
 async def _declared_volumes(engine: Engine, image: str, ours: set[str]) -> list[str]:
@@ -190,6 +206,15 @@ def _create(engine: Engine, **config: Any) -> str:
         raise SandboxError(f"the Docker engine refused a container: {error.explanation or error}") from error
 
 
+async def _open(engine: Engine, container_id: str, places: Sequence[str], *, toolbox: bool) -> None:
+    """Let all write to places in memory: Podman gives them the mode that the image has there, and root as the owner."""
+    program = ["/opt/toolbox/bin/busybox", "chmod"] if toolbox else ["/bin/chmod"]
+    made = await engine.call(engine.api.exec_create, container_id, [*program, "1777", *places], user="0:0")
+    said = await engine.call(engine.api.exec_start, made["Id"])
+    if (await engine.call(engine.api.exec_inspect, made["Id"]))["ExitCode"] != 0:
+        raise SandboxError(f"Podman's places in memory could not be opened: {said[-300:]!r}")
+
+
 async def _start(engine: Engine, container_id: str) -> None:
     from docker.errors import APIError
 
@@ -219,7 +244,7 @@ async def remove(engine: Engine, name: str) -> None:
         await anyio.sleep(0.1)
 
 
-def _ulimits(limits: Limits) -> list[Any]:
+def _ulimits(limits: Limits, *, podman: bool) -> list[Any]:
     from docker.types import Ulimit
 
     # above what fits in any writable place, so that a program sees a full disk rather than SIGXFSZ
@@ -229,6 +254,8 @@ def _ulimits(limits: Limits) -> list[Any]:
         Ulimit(name="nofile", soft=4096, hard=4096),
         Ulimit(name="fsize", soft=largest, hard=largest),
         Ulimit(name="core", soft=0, hard=0),
+        # Podman's own choice is more than it may give without CAP_SYS_RESOURCE; the pids limit is what bounds a sandbox
+        *([Ulimit(name="nproc", soft=16384, hard=16384)] if podman else []),
     ]
 
 

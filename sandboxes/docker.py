@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 BUSYBOX = f"{TOOLBOX}/bin/busybox"
 ROOM = 32
 """Processes and threads that the engine needs to start one."""
+PODMANS = {
+    "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "/workspace",
+}  # fmt: skip
+"""There /workspace is root's, as all places in memory, and git would refuse it."""
 # the image's own bash, else its sh, else the toolbox's
 SHELL = f"""for shell in /bin/bash /usr/bin/bash /usr/local/bin/bash /bin/sh; do
 [ -x $shell ] && exec $shell "$@"
@@ -61,7 +65,6 @@ class Docker:
         Raises EngineUnavailable, whose text says how to get one, also for a runtime that the engine does not have.
         """
         engine = await Engine.connect()
-        await engine.check()
         await engine.use_runtime(runtime)
         return cls(engine)
 
@@ -144,6 +147,8 @@ class Docker:
             "LANG": "C.UTF-8",
             **environment.variables,
         }
+        if await self.engine.is_podman():
+            variables |= PODMANS
         start = partial(self._started, environment, variables, run_id, limits)
         over = self._layers.get(environment.workspace)
         async with AsyncExitStack() as stack:

@@ -41,6 +41,7 @@ class Engine:
         self.runtime: str | None = None
         """The OCI runtime of all containers; None for the engine's own choice."""
         self._cpus: int | None = None
+        self._podman: bool | None = None
 
     @classmethod
     async def connect(cls) -> Engine:
@@ -68,14 +69,12 @@ class Engine:
                 self._cpus = 0
         return self._cpus or None
 
-    async def check(self) -> None:
-        """Raises EngineUnavailable for an engine that speaks Docker's API and is none that can be used."""
-        told = await self.call(self.api.version)
-        if any("Podman" in str(part.get("Name")) for part in told.get("Components") or ()):
-            raise EngineUnavailable(
-                "Podman's service answers in place of a Docker engine, and is not supported yet: it takes neither the "
-                "sandboxes' filter of system calls nor an owner for places in memory; use Docker or bubblewrap"
-            )
+    async def is_podman(self) -> bool:
+        """Whether it is Podman that speaks Docker's API."""
+        if self._podman is None:
+            told = await self.call(self.api.version)
+            self._podman = any("Podman" in str(part.get("Name")) for part in told.get("Components") or ())
+        return self._podman
 
     async def use_runtime(self, runtime: str | None) -> None:
         """Run all containers by this OCI runtime. Raises EngineUnavailable when the engine says it has none such."""

@@ -235,7 +235,7 @@ class _Setup:
             kept = await set_up(
                 sandbox, tree_tar, repository, work, path=self._path, host=self._host, log=self._log
             )
-            labels = {LABEL: json.dumps(kept)}
+            labels = {LABEL: json.dumps(kept, separators=(",", ":"))}
             path = kept["path"]
             await commit(self._engine, container_id, tag, kind="environment", path=path, labels=labels)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,16 @@ async def tag_image(engine: Engine, image: str, tag: str) -> None:
     await engine.call(engine.api.tag, image, repository, name, force=True)
 
 
+def _instructions(config: Mapping[str, Any]) -> list[str]:
+    """The same as a Dockerfile's instructions."""
+    # its parser keeps the backslashes of quoted values, so nothing is quoted: in JSON a space can be written otherwise
+    labels = [
+        f"LABEL {name}={value.replace(' ', chr(92) + 'u0020')}" for name, value in config["Labels"].items()
+    ]
+    variables = [f"ENV {one}" for one in config["Env"]]
+    return [*labels, *variables, f"USER {config['User']}", f"WORKDIR {config['WorkingDir']}"]
+
+
 async def commit(
     engine: Engine,
     container_id: str,
@@ -171,7 +182,10 @@ async def commit(
         # the engine merges the container's labels in, so the owner's have to be blanked
         "Labels": {owner.RUN: "", owner.PID: "", owner.BOOT: "", owner.CACHE: kind, **(labels or {})},
     }
-    done = await engine.call(engine.api.commit, container_id, repository=repository, tag=name, conf=config)
+    changes = _instructions(config) if await engine.is_podman() else None  # which reads no configuration
+    done = await engine.call(
+        engine.api.commit, container_id, repository=repository, tag=name, conf=config, changes=changes
+    )
     return str(done["Id"])
 
 
@@ -305,5 +319,7 @@ def _import(engine: Engine, root: Path) -> None:
             tag=tag,
             changes=f"LABEL {owner.CACHE}=base",
         )
-    if tar.returncode != 0 or "sha256:" not in str(answer):
+    found = re.search(r"sha256:[0-9a-f]{64}", str(answer))
+    if tar.returncode != 0 or found is None:
         raise ImageUnavailable(f"the Docker engine did not import the image: {answer}")
+    engine.api.tag(found[0], repository, tag, force=True)  # which Podman forgets

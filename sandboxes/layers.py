@@ -86,6 +86,10 @@ class Layers:
             raise SandboxError(f"could not copy the repository into the sandbox: {_first_line(done.output)}")
         return sandbox
 
+    def copy(self) -> None:
+        """Have each sandbox copy the tree."""
+        self._copies = True
+
     @asynccontextmanager
     async def _overlay(self, limits: Limits) -> AsyncIterator[Begun]:
         """A place over the tree, for one container, which ends before the block does."""
@@ -188,7 +192,10 @@ async def layers(
                 await _make(engine, environment, volume, write_tar)
     try:
         async with AsyncExitStack() as stack:
-            yield Layers(engine, tree, volume, stack, log)
+            over = Layers(engine, tree, volume, stack, log)
+            if await engine.is_podman():
+                over.copy()  # it takes the mounts for plain volumes
+            yield over
     finally:
         kept.let_go()
 
