@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -169,13 +170,21 @@ def with_test_command(settings: Settings, repository: Repository, base: str) -> 
         except BlobTooLarge:
             return ""
 
-    if not settings.test_from:
+    given = bool(settings.test_from)
+    if not given:
         found = detect([name for name, entry in files.items() if entry[0] in (REGULAR, EXECUTABLE)], read)
         settings = replace(settings, test=found.command, test_from=f"detected: {found.why}")
     try:
         runner = runner_of(settings.test, read)
     except NotASuite as error:
-        raise UsageError(f"{settings.test_from}: {error}") from error
+        if given:
+            raise UsageError(f"{settings.test_from}: {error}") from error
+        # what nobody asked for is no usage error: the script runs as it is
+        whole, why = (
+            f"sh -c {shlex.quote(settings.test)}",
+            f"{settings.test_from}, which can't be taken apart",
+        )
+        settings, runner = replace(settings, test=whole, test_from=why), EXIT_CODE
     if runner == EXIT_CODE:
         runner = "judged by its exit code alone, as one test: weaker than a runner that names its tests"
     said = f"tests: {settings.test} ({runner}; {settings.test_from})"
