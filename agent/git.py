@@ -8,11 +8,8 @@ not its index, its working tree, its refs, nor its objects. The four that must s
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import shutil
-import signal
 import subprocess
 import tarfile
 import tempfile
@@ -25,10 +22,8 @@ from types import TracebackType
 from typing import IO
 
 from agent.errors import EnvironmentFault, UsageError
+from agent.git_command import c_quoted, call, environment, not_run, printable, reason, without_flags
 from agent.scratch import scratch
-
-TIMEOUT = 300.0
-"""Seconds that one git command may take. A patch made to be slow is refused, it does not hang a run."""
 
 MAX_BLOB = 64 * 1024 * 1024
 """Bytes of a blob that is read into memory."""
@@ -89,12 +84,12 @@ class Repository:
             there = self.path.is_dir()
         except OSError as error:
             raise UsageError(
-                f"{_printable(str(path))[:200]}: {error.strerror}: name a git repository"
+                f"{printable(str(path))[:200]}: {error.strerror}: name a git repository"
             ) from None
         if not there:
             raise UsageError(f"{self.path} is not a directory: name a git repository")
         if "\n" in str(self.path):
-            raise UsageError(f"{_printable(str(self.path))}: the path holds a line break; rename the folder")
+            raise UsageError(f"{printable(str(self.path))}: the path holds a line break; rename the folder")
         self._temporary = scratch()
         self._own = Path(self._temporary.name)
         self._batch: subprocess.Popen[bytes] | None = None
@@ -112,14 +107,14 @@ class Repository:
         where = ["rev-parse", "--path-format=absolute", "--git-common-dir", "--show-object-format"]
         done = self._theirs([*where, "--git-path", "objects"])
         if done.returncode:
-            raise UsageError(f"{self.path} is not a git repository: {_reason(done.stderr)}")
+            raise UsageError(f"{self.path} is not a git repository: {reason(done.stderr)}")
         common, self.object_format, objects = done.stdout.decode("utf-8", "surrogateescape").split("\n")[:3]
         self.git_dir = Path(common)
         init = ["init", "--quiet", "--bare", "--template=", f"--object-format={self.object_format}"]
         self._git([*init, str(self._own / "repo")], at=self._own)
         alternates = self._own / "repo/objects/info/alternates"
         alternates.parent.mkdir(parents=True, exist_ok=True)
-        alternates.write_bytes(_c_quoted(objects) + b"\n")
+        alternates.write_bytes(c_quoted(objects) + b"\n")
 
     def __enter__(self) -> Repository:
         return self
@@ -148,7 +143,7 @@ class Repository:
             if not any_commit.returncode and not any_commit.stdout.strip():
                 raise UsageError(f"{self.path} has no commit yet: commit something first")
             raise UsageError(
-                f"{_printable(rev)!r} is not a commit of {self.path}: name a branch, tag or commit id"
+                f"{printable(rev)!r} is not a commit of {self.path}: name a branch, tag or commit id"
             )
         return commit
 
@@ -174,7 +169,7 @@ class Repository:
             while parent := parent.rpartition("/")[0]:
                 if parent in found:
                     raise EnvironmentFault(
-                        f"a tree holds {_printable(parent)!r} both as a file and as a folder"
+                        f"a tree holds {printable(parent)!r} both as a file and as a folder"
                     )
         self._trees[tree] = found
         return found
@@ -229,7 +224,7 @@ class Repository:
                     f"{MAX_UNPACKED}"
                 )
             if done.returncode:
-                raise PatchError(_without_flags(_reason(done.stderr)))
+                raise PatchError(without_flags(reason(done.stderr)))
             made = self._git(["write-tree"], index=index).decode().strip()
         if (size := self._new_bytes(tree, made)) > MAX_UNPACKED:
             raise PatchError(f"the patch unpacks to {size} bytes; the limit is {MAX_UNPACKED}")
@@ -246,7 +241,7 @@ class Repository:
             raise PatchError("the patch renames or copies files; make it with --no-renames")
         done = self._run(["apply", "--numstat", "-z", "-"], patch, memory=APPLY_MEMORY)
         if done.returncode:
-            raise PatchError(_without_flags(_reason(done.stderr)))
+            raise PatchError(without_flags(reason(done.stderr)))
         records = (record.split(b"\t", 2) for record in done.stdout.split(b"\0") if record)
         return {
             _checked(name.decode("utf-8", "surrogateescape")): (int(added), int(removed))
@@ -312,7 +307,7 @@ class Repository:
         """The commits that lead to a commit id, newest first, merges left out. A shallow clone ends where it ends."""
         found = self._theirs(["rev-list", "--no-merges", "--parents", "--end-of-options", commit])
         if found.returncode:
-            raise EnvironmentFault(f"git rev-list failed in {self.path}: {_reason(found.stderr)}")
+            raise EnvironmentFault(f"git rev-list failed in {self.path}: {reason(found.stderr)}")
         for line in found.stdout.decode("ascii").splitlines():
             commit, *parents = line.split()
             text = self._git(["cat-file", "commit", commit]).decode("utf-8", "replace")
@@ -352,7 +347,7 @@ class Repository:
         """Raises UsageError when `name` is not a branch name, or stands in the way of a branch that exists."""
         checked = self._run(["check-ref-format", "--branch", name])
         if checked.returncode or checked.stdout.decode("utf-8", "replace").strip() != name:
-            raise UsageError(f"{_printable(name)!r} is not a branch name")
+            raise UsageError(f"{printable(name)!r} is not a branch name")
         ref = f"refs/heads/{name}"
         for taken in (
             self._theirs(["for-each-ref", "--format=%(refname)", "refs/heads"]).stdout.decode().split("\n")
@@ -383,35 +378,16 @@ class Repository:
         ):
             done = self._theirs(command, data)
             if done.returncode:
-                raise UsageError(f"branch {name} cannot be made: {_reason(done.stderr)}")
+                raise UsageError(f"branch {name} cannot be made: {reason(done.stderr)}")
         return commit
 
     # ---- running git
 
-    def _environment(self) -> dict[str, str]:
-        """All that git sees of the environment; no GIT_* variable of the caller gets through."""
-        who = {"NAME": "Assay", "EMAIL": "assay@localhost"}
-        return {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": str(self._own),
-            "LC_ALL": "C",
-            "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_ATTR_NOSYSTEM": "1",
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_OPTIONAL_LOCKS": "0",
-            "GIT_NO_REPLACE_OBJECTS": "1",
-            "GIT_LITERAL_PATHSPECS": "1",
-            "GIT_NO_LAZY_FETCH": "1",
-            "GIT_ALLOW_PROTOCOL": "none",  # unlike protocol.allow, no configuration overrides it
-            **{f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()},
-        }
-
     def _theirs(self, command: list[str], data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run git in the user's own repository, hooks and fsmonitor off."""
         harmless = ["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
-        environment = {**self._environment(), "GIT_CONFIG_GLOBAL": str(self._own / "trusting")}
-        return _call(["git", *harmless, *command], data, self.path, environment)
+        variables = {**environment(self._own), "GIT_CONFIG_GLOBAL": str(self._own / "trusting")}
+        return call(["git", *harmless, *command], data, self.path, variables)
 
     def _run(
         self,
@@ -421,15 +397,15 @@ class Repository:
         at: Path | None = None,
         memory: int | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
-        environment = self._environment()
+        variables = environment(self._own)
         if at is None:
-            environment["GIT_DIR"] = str(self._own / "repo")
+            variables["GIT_DIR"] = str(self._own / "repo")
         if index is not None:
-            environment["GIT_INDEX_FILE"] = str(index)
+            variables["GIT_INDEX_FILE"] = str(index)
         line = ["git", "-c", "core.attributesFile=/dev/null", *command]
         if memory is not None:  # of what it allocates; packs that it maps do not count
             line = ["/bin/sh", "-c", f'ulimit -d {memory >> 10} 2>/dev/null; exec "$@"', "sh", *line]
-        return _call(line, data, at or self._own, environment)
+        return call(line, data, at or self._own, variables)
 
     def _git(
         self, command: list[str], data: bytes = b"", index: Path | None = None, at: Path | None = None
@@ -437,7 +413,7 @@ class Repository:
         done = self._run(command, data, index, at)
         if done.returncode:
             verb = next(word for word in command if not word.startswith("-"))
-            raise EnvironmentFault(f"git {verb} failed in {self.path}: {_reason(done.stderr)}")
+            raise EnvironmentFault(f"git {verb} failed in {self.path}: {reason(done.stderr)}")
         return done.stdout
 
     def _index(self, tree: str) -> _Index:
@@ -446,7 +422,7 @@ class Repository:
     def _request(self, sha: str) -> tuple[IO[bytes], int]:
         """Ask the long-lived `cat-file` for a blob: the stream it comes on (then a newline), and its size."""
         if self._batch is None:
-            environment = {**self._environment(), "GIT_DIR": str(self._own / "repo")}
+            variables = {**environment(self._own), "GIT_DIR": str(self._own / "repo")}
             pipe = subprocess.PIPE
             try:
                 self._batch = subprocess.Popen(
@@ -455,11 +431,11 @@ class Repository:
                     stdout=pipe,
                     stderr=subprocess.DEVNULL,
                     cwd=self._own,
-                    env=environment,
+                    env=variables,
                     start_new_session=True,
                 )
             except OSError as error:
-                raise _not_run(error, self._own) from None
+                raise not_run(error, self._own) from None
         stdin, stdout = self._batch.stdin, self._batch.stdout
         assert stdin is not None and stdout is not None
         try:
@@ -471,7 +447,7 @@ class Repository:
         if len(header) != 3 or header[1] != b"blob":
             self._drop_batch()
             raise EnvironmentFault(
-                f"{self.path} has no blob {_printable(sha)}; a partial clone? `git fetch --refetch`"
+                f"{self.path} has no blob {printable(sha)}; a partial clone? `git fetch --refetch`"
             )
         return stdout, int(header[2])
 
@@ -498,49 +474,10 @@ class _Index:
         self._folder.cleanup()
 
 
-def _call(
-    command: list[str], data: bytes, cwd: Path, environment: dict[str, str]
-) -> subprocess.CompletedProcess[bytes]:
-    pipe = subprocess.PIPE
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=pipe,
-            stdout=pipe,
-            stderr=pipe,
-            cwd=cwd,
-            env=environment,
-            start_new_session=True,  # Ctrl-C on a terminal is ours to obey, in good order
-        )
-    except OSError as error:
-        raise _not_run(error, cwd) from None
-    with process:
-        try:
-            out, err = process.communicate(data, timeout=TIMEOUT)
-        except BaseException as error:
-            # It must write nothing any more where we are about to clean up.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
-            raise EnvironmentFault(f"git took longer than {TIMEOUT:.0f} s: {' '.join(command[:6])}") from None
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
-
-
-def _not_run(error: OSError, cwd: Path) -> EnvironmentFault:
-    """Why git could not be started: it, or the folder that it was to run in, is not there."""
-    if not cwd.is_dir():
-        return EnvironmentFault(f"{_printable(str(cwd))} is gone: it was removed while it was in use")
-    if isinstance(error, FileNotFoundError):
-        return EnvironmentFault("git is not installed: install git 2.32 or newer")
-    return EnvironmentFault(f"git cannot be run in {_printable(str(cwd))}: {error.strerror or error}")
-
-
 def _checked(path: str) -> str:
     for part in path.split("/"):
         if part in ("", ".", "..") or part.lower() == ".git":
-            raise EnvironmentFault(f"a tree holds a path that no checkout may hold: {_printable(path)!r}")
+            raise EnvironmentFault(f"a tree holds a path that no checkout may hold: {printable(path)!r}")
     return path
 
 
@@ -553,29 +490,3 @@ def _tarinfo(path: str, kind: bytes, mode: int) -> tarfile.TarInfo:
     info = tarfile.TarInfo(path)
     info.type, info.mode, info.mtime, info.uid, info.gid = kind, mode, MTIME, 1000, 1000
     return info
-
-
-def _c_quoted(path: str) -> bytes:
-    """A path as git's alternates file takes it, whatever bytes it holds."""
-    raw = path.encode("utf-8", "surrogateescape")
-    return (
-        b'"'
-        + b"".join(bytes([c]) if 32 <= c < 127 and c not in b'"\\' else b"\\%03o" % c for c in raw)
-        + b'"'
-    )
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def _without_flags(reason: str) -> str:
-    """A reason without git's advice to use flags, which nobody can give here."""
-    return re.sub(r"""\s*\([^()]*["'`\s]--?[a-z][^()]*\)""", "", reason)
-
-
-def _reason(stderr: bytes) -> str:
-    """Git's complaint on one line without its `error:` prefixes, fit for a terminal."""
-    lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-    cleaned = [_printable(line.removeprefix("error: ").removeprefix("fatal: ")) for line in lines]
-    return "; ".join(cleaned[:5])[:1000] or "git gave no reason"

@@ -97,10 +97,10 @@ def test_git_is_dead_and_writes_nothing_more_once_its_caller_is_interrupted(tmp_
     program = """
 import os, signal, sys, threading, time
 from pathlib import Path
-from agent.git import _call
+from agent.git_command import call
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
-    _call(["sh", "-c", "while :; do echo x >> written; sleep 0.01; done & wait"], b"", Path.cwd(), dict(os.environ))
+    call(["sh", "-c", "while :; do echo x >> written; sleep 0.01; done & wait"], b"", Path.cwd(), dict(os.environ))
 except KeyboardInterrupt:
     size = os.stat("written").st_size
     time.sleep(0.2)
