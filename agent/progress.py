@@ -111,6 +111,10 @@ def _lines(event: Event) -> Iterator[str]:
     match event["type"]:
         case "run_started":
             yield f"run {event['run_id']} on {clean(event['repo'])} at {event['base'][:12]}"
+        case "run_resumed":
+            yield (
+                f"resumed after it had ended: {event['ended']}" if event["ended"] else "resumed after a kill"
+            )
         case "phase_started":
             yield f"{event['phase']}: {clean(event['detail'])}".rstrip(": ")
         case "note":
@@ -141,6 +145,8 @@ def _lines(event: Event) -> Iterator[str]:
         case "tool_returned":
             how = "error" if event["is_error"] else "ok"
             yield f"    {how} in {event['seconds']:.1f} s: {clean(event['text'])}".rstrip(": ")
+        case "sandbox_remade":
+            yield f"  the sandbox was lost and made anew with the same files: {clean(event['reason'])}"
         case "server_started":
             tools, skipped = len(event["tools"]), event["skipped"]
             more = f"; not used: {clean('; '.join(skipped))}" if skipped else ""
