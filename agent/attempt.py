@@ -376,13 +376,12 @@ class Attempt:
         """Tell the model what was seen of it and ask for the cause anew; the second time it ends the attempt."""
         signs = [sign for sign in self._signs if sign.kind != "untested_claim"]
         self._signs = []
-        if self.model.repeats_itself:  # such a model searches by a plan, and reads no warning
+        # A model that searches by a plan reads no warning.
+        if not (signs or self._drifts) or self.model.repeats_itself:
             return None
         if not self._drifts:
             for sign in signs:
                 self._append(DriftSeen(self.number, self.turn, sign.kind, sign.text))
-        if not self._drifts:
-            return None
         seen = " ".join(self._drifts)
         if self._warned:
             return Ending("drift", f"ended early, after a warning: {seen}")
