@@ -49,6 +49,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
+    import anyio
+
     from agent.cli import fix
     from agent.cli.github import open_github
     from agent.config import home
@@ -56,6 +58,7 @@ def main(args: argparse.Namespace) -> int:
     from agent.past import RESUMABLE
     from agent.result import exit_code
     from agent.runs import find, held
+    from sandboxes.doctor import tidy
 
     folder = find(home() / "runs", args.run_id)
     with held(folder):
@@ -69,6 +72,7 @@ def main(args: argparse.Namespace) -> int:
         raise UsageError(
             f"the folder that the run was started in is gone: {given.cwd}: {error.strerror}"
         ) from error
+    anyio.run(tidy, home() / "bubblewrap")  # what the killed process left
     with (
         Repository(start.repo) as repository,
         open_github(given.issue, given.as_of, given.pr, repository) as github,

@@ -90,6 +90,8 @@ class Told:
     replies: tuple[tuple[int, int], ...]
     calls: tuple[tuple[int, int, str, bool], ...]
     cost: float
+    spent: float
+    """By the ledger."""
 
 
 @dataclass
@@ -157,6 +159,7 @@ class Case:
             tuple((e.attempt, e.turn) for e in log if isinstance(e, ModelReplied)),
             tuple((e.attempt, e.turn, e.name, e.is_error) for e in returned),
             result["cost_usd"],
+            (result["budget"] or {"usd_spent": 0.0})["usd_spent"],
         )
 
     def left(self) -> Counter[str]:
@@ -183,29 +186,29 @@ def crashed(
         before = state(case.folder / "repo")
         code = case.fix(after=after, moment=moment)
         if code != KILLED:
-            return "had ended" if case.told(code) == whole else f"other without a kill: {case.told(code)}"
+            return "had ended" if case.told(code) == whole else f"other, though not killed: {case.told(code)}"
         if case.log is None or not list(read_events(case.log)):
             return "killed before the log began"
         code = case.run("resume", case.log.parent.name)
         if code in (2, 130):
             return f"not resumed: {(case.folder / 'output').read_text()[-300:]}"
         told = case.told(code)
-        extra = len(server.requests) - len(whole.replies) if name == "paid" else 0
         faults = [
             f"{field}: {getattr(told, field)} for {getattr(whole, field)}"
             for field in ("code", "status", "patch", "verdicts", "replies", "calls")
             if getattr(told, field) != getattr(whole, field)
         ]
-        if extra > 1 or (extra == 0 and abs(told.cost - whole.cost) > 1e-9):
-            faults.append(f"{extra} requests too many, {told.cost} for {whole.cost} USD")
-        if extra == 1 and told.cost <= whole.cost:
-            faults.append(f"a request that was under way is not counted: {told.cost} for {whole.cost} USD")
+        extra = len(server.requests) - len(whole.replies) if name == "paid" else 0
+        if extra > 1:  # one may have been under way
+            faults.append(f"{extra} requests too many")
+        if abs(told.cost - told.spent) > 1e-6 or told.cost < whole.cost - 1e-6:
+            faults.append(f"{told.cost} USD told, {told.spent} in the ledger, {whole.cost} undisturbed")
         until = time.monotonic() + 30
         while case.left() and time.monotonic() < until:
             time.sleep(0.5)
         faults += [f"left: {case.left()}"] if case.left() else []
         faults += ["the repository was changed"] if state(case.folder / "repo") != before else []
-        return "; ".join(faults) or ("the same, one request more" if extra else "the same")
+        return "; ".join(faults) or ("the same, one request sent again" if extra else "the same")
 
 
 def undisturbed(root: Path, name: str) -> tuple[Told, int, float]:
