@@ -27,7 +27,7 @@ from agent.facts import base_of
 from agent.job import Job, Start
 from agent.judging import Publishing, judged, offer_smaller
 from agent.lanes import side_by_side
-from agent.models.registry import paid, sdk_of, warning
+from agent.models.registry import open_model, paid, sdk_of, warning
 from agent.orientation.orient import Orientation
 from agent.redaction import redact
 from agent.result import RunEnding, build_result, write_atomically
@@ -73,7 +73,8 @@ class Run:
         Faults end the run with their status. Only cancellation goes on to the caller, after the result is written.
         """
         ending = RunEnding("interrupted")
-        threading.Thread(target=_import_sdks, args=(self.job.settings.models,), daemon=True).start()
+        asked = self.job.settings.models if self.job.open_model is open_model else ()
+        threading.Thread(target=_import_sdks, args=(asked,), daemon=True).start()
         try:
             ending = await self._ended()
             ending = self.reached = await self._to_forge(self.reached or ending)

@@ -8,7 +8,22 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from agent.cli import batch, cases, doctor, eval, export, fix, gate, init, models, publish, resume, runs, show
+from agent.cli import (
+    batch,
+    cases,
+    doctor,
+    eval,
+    export,
+    fix,
+    gate,
+    init,
+    models,
+    publish,
+    replay,
+    resume,
+    runs,
+    show,
+)
 from agent.cli.streams import OutputLost, open_streams, tell
 from agent.errors import AgentError, EnvironmentFault
 from agent.text import printable
@@ -26,7 +41,22 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (fix, resume, gate, init, publish, batch, cases, eval, runs, show, export, models, doctor):
+    for module in (
+        fix,
+        resume,
+        replay,
+        gate,
+        init,
+        publish,
+        batch,
+        cases,
+        eval,
+        runs,
+        show,
+        export,
+        models,
+        doctor,
+    ):
         module.add(commands)
     return top
 

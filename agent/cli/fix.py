@@ -305,7 +305,7 @@ def settings_of(args: argparse.Namespace, repository: Repository, base: str) -> 
         "the day's limit ($AGENT_HOME/budget.toml)": per_day(),
         "the budget of the batch (--budget, --tokens)": args.batch[1] if args.batch else Limit(),
     }
-    for spec in settings.models:
+    for spec in settings.models if not args.replay else ():
         open_model(spec)  # a missing key or file is told before anything is set up
         check_prices(spec, limits)
     return settings

@@ -65,19 +65,13 @@ def main(args: argparse.Namespace) -> int:
         start, ended = _told(folder)
     if ended is not None and ended["status"] not in RESUMABLE:
         return fix.told(ended, folder, exit_code(ended), as_json=args.json)
-    given = _inputs(folder, args, start)
-    try:
-        os.chdir(given.cwd)
-    except OSError as error:
-        raise UsageError(
-            f"the folder that the run was started in is gone: {given.cwd}: {error.strerror}"
-        ) from error
+    given = inputs_of(folder, start, as_json=args.json, stream=args.stream_json)
     anyio.run(tidy, home() / "bubblewrap")  # what the killed process left
     with (
         Repository(start.repo) as repository,
         open_github(given.issue, given.as_of, given.pr, repository) as github,
     ):
-        return fix.carried_out(given, _task(folder, start), repository, github, resumed=folder)
+        return fix.carried_out(given, task_of(folder, start), repository, github, resumed=folder)
 
 
 def _told(folder: Path) -> tuple[RunStarted, Mapping[str, Any] | None]:
@@ -92,8 +86,11 @@ def _told(folder: Path) -> tuple[RunStarted, Mapping[str, Any] | None]:
     return start, last.result if status(log) and isinstance(last, RunEnded) else None
 
 
-def _inputs(folder: Path, args: argparse.Namespace, start: RunStarted) -> argparse.Namespace:
-    """The flags of the run, as `agent fix` takes them. Raises UsageError."""
+def inputs_of(
+    folder: Path, start: RunStarted, *, as_json: bool = False, stream: bool = False, replay: bool = False
+) -> argparse.Namespace:
+    """The flags of a run, as `agent fix` takes them; the current folder is from here on the one that it was started in.
+    Raises UsageError."""
     path = folder / INPUTS
     try:
         kept = json.loads(path.read_bytes())
@@ -107,6 +104,13 @@ def _inputs(folder: Path, args: argparse.Namespace, start: RunStarted) -> argpar
         ) from None
     except (ValueError, TypeError, KeyError, ArithmeticError, argparse.ArgumentTypeError) as error:
         raise UsageError(f"{path}: not what this agent keeps: {error!r}") from error
+    try:
+        os.chdir(given["cwd"])
+    except OSError as error:
+        if not replay:
+            raise UsageError(
+                f"the folder that the run was started in is gone: {given['cwd']}: {error.strerror}"
+            ) from error
     return argparse.Namespace(
         **given,
         allow_host=hosts,
@@ -115,12 +119,14 @@ def _inputs(folder: Path, args: argparse.Namespace, start: RunStarted) -> argpar
         setup=None,
         batch=None,
         alone=True,
-        json=args.json,
-        stream_json=args.stream_json,
+        replay=replay,
+        json=as_json,
+        stream_json=stream,
     )
 
 
-def _task(folder: Path, start: RunStarted) -> Task:
+def task_of(folder: Path, start: RunStarted) -> Task:
+    """What a run was about."""
     from agent.types import Task
 
     path = folder / TEST_PATCH

@@ -16,9 +16,11 @@ class Recorded:
     Where it is None, as in a replay, the recording's end is a ModelError.
     """
 
-    def __init__(self, replies: list[Reply], model: Model | None, spec: str = "") -> None:
+    def __init__(
+        self, replies: list[Reply], model: Model | None, spec: str = "", *, repeats_itself: bool = False
+    ) -> None:
         self.spec = model.spec if model is not None else spec
-        self.repeats_itself = model is not None and model.repeats_itself
+        self.repeats_itself = model.repeats_itself if model is not None else repeats_itself
         self._left = replies
         self._model = model
 
