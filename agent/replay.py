@@ -102,6 +102,8 @@ def compared(log: Logged) -> Mapping[str, int]:
 def _facts(log: Logged) -> dict[int, list[_Fact]]:
     found: dict[int, list[_Fact]] = defaultdict(list)
     for _, event in log:
+        if isinstance(event, BaselineTaken):  # each process that went on with a run took it again
+            found[0].clear()
         for fact in _fact(event):
             found[getattr(event, "attempt", 0)].append(fact)
     return found

@@ -53,6 +53,8 @@ class Publish:
     branch: str | None = None
     forge: Publication | None = None
     """GitHub: a pull request for an accepted patch, a comment for any other end."""
+    smaller: bool = True
+    """Whether a smaller patch that is accepted too is looked for."""
 
 
 @dataclass
@@ -325,7 +327,7 @@ class Run:
         # An interruption from here on takes nothing back.
         publishing = Publishing(self.job, self.publish.output, self.publish.branch)
         self.reached = publishing.published(patch, verdict)
-        if verdict.accepted and not self.reached.error:
+        if verdict.accepted and self.publish.smaller and not self.reached.error:
             await offer_smaller(self.job, start, patch, verdict)
         return self.reached
 

@@ -133,9 +133,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     form.add_argument(
         "--stream-json", action="store_true", help="print each event on stdout, one JSON a line"
     )
-    p.set_defaults(
-        run=main, setup=None, batch=None, alone=True
-    )  # all but the first for the tasks of `agent batch`
+    # all but the first are for other commands that do what this one does
+    p.set_defaults(run=main, setup=None, batch=None, alone=True, replay=False)
 
 
 def main(args: argparse.Namespace) -> int:

@@ -113,7 +113,7 @@ def _made_again(folder: Path, start: RunStarted, then: Logged, args: argparse.Na
                 past=Past(Path(made), setup=setup),
                 open_model=opener(then),
             )
-            result = run_async(Run(job, Publish()).execute)
+            result = run_async(Run(job, Publish(smaller=False)).execute)
         if result["status"] == "environment":
             raise EnvironmentFault(f"the replay ended: {result['error']}")
         return list(read_events(path))
