@@ -110,6 +110,8 @@ class Attempt:
     _handed_in: ToolCall | None = None
     _results: int = 0
     _cause: HypothesisStated | None = None
+    _stating: bool = False
+    """Whether it was taken, and the call that states it is not answered yet."""
     _due: bool = True
     """Whether a root cause must be stated before product code changes."""
     _refusals: int = 0
@@ -156,7 +158,7 @@ class Attempt:
             case ToolReturned():
                 self._returned(event)
             case HypothesisStated():
-                self._cause, self._due = event, False
+                self._cause, self._due, self._stating = event, False, True
             case DriftSeen():
                 self._drifts.append(event.text)
                 self._due = True
@@ -169,7 +171,7 @@ class Attempt:
         if self._reply is None or self._answered >= len(self._reply.tool_calls):
             return
         call = self._reply.tool_calls[self._answered]
-        self._answered, self._begun = self._answered + 1, False
+        self._answered, self._begun, self._stating = self._answered + 1, False, False
         if event.is_error and event.name in EDITS and not self._refused:
             self._refused = str(call.arguments.get("path", ""))
         self._refusals += event.name == hypotheses.NAME and event.refused
@@ -350,14 +352,16 @@ class Attempt:
 
     def _state(self, call: ToolCall) -> ToolResult:
         """The runtime's own tool: take a root cause, or say what does not hold in it."""
-        try:
-            cause = hypotheses.stated(
-                call.arguments, self.base, self.log.events, self.number, self.turn, self._refusals
-            )
-        except ToolError as error:
-            return ToolResult(call.id, call.name, str(error), is_error=True, refused=True)
-        self._append(cause)
-        doubt = cause.unchecked
+        if not self._stating:
+            try:
+                stated = hypotheses.stated(
+                    call.arguments, self.base, self.log.events, self.number, self.turn, self._refusals
+                )
+            except ToolError as error:
+                return ToolResult(call.id, call.name, str(error), is_error=True, refused=True)
+            self._append(stated)
+        assert self._cause is not None
+        doubt = self._cause.unchecked
         text = (
             f"taken, though the runtime could not confirm it: {doubt}"
             if doubt

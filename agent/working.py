@@ -253,11 +253,11 @@ async def _restore(job: Job, toolbox: Opening, number: int, tests: Mapping[str, 
             raise EnvironmentFault(f"attempt {number} can't be gone on with: {error}") from error
         if tree:
             await lay_tree(await toolbox.sandbox(), job.repository, tree)
-    for call in _since(log, kept.results if kept else 0):
+    for call in since(log, kept.results if kept else 0):
         await toolbox.call(call, timeout=job.settings.test_timeout)
 
 
-def _since(log: Sequence[Event], results: int) -> Iterator[ToolCall]:
+def since(log: Sequence[Event], results: int) -> Iterator[ToolCall]:
     """The calls of our tools after the first `results` that may have changed files, as they were run."""
     by_name = {spec.name: spec for spec in tool_specs() if not spec.read_only and spec.name not in SAME}
     calls: list[ToolCall] = []

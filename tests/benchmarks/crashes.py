@@ -1,10 +1,10 @@
 """Runs killed and gone on with: python -m tests.benchmarks.crashes [--moments 200] [--every 1] [--seed 1] [--beside 2]
 
-Two runs of `agent fix` on a tiny repository: `scripted`, whose first attempt is rejected and whose second one edits by
-a tool, by the shell and in vain, and `paid`, a Claude on loopback within a budget. Each is run undisturbed; then its
-process is killed (SIGKILL) after each event of its log, and at random moments, and `agent resume` goes on with it.
-Prints how many came to the same verdict and patch, with the same replies and calls in their logs; what was charged
-twice; and what was left over.
+Three runs of `agent fix` on a tiny repository: `scripted`, whose first attempt is rejected and whose second one edits by
+a tool, by the shell and in vain; `paid`, a Claude on loopback within a budget; and `rejected`, two attempts in vain,
+which take the gate the least time. Each is run undisturbed; then its process is killed (SIGKILL) after each event of
+its log, and `rejected` at random moments too, and `agent resume` goes on with it. Prints how many came to the same
+verdict and patch, with the same replies and calls in their logs; what was charged twice; and what was left over.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ from tests.docker.project import (
 )
 from tests.loopback.anthropic_server import Answer, AnthropicServer
 
+NAMES = ("scripted", "paid", "rejected")
+FINE = ("the same", "had ended", "killed before")
 KILLED = -signal.SIGKILL
 WRONG = call("edit_file", path="calc.py", old=FIXED_LINE[0], new="        return value\n    return value")
 HALF = call("shell", command="sed -i '5s/low/hi/' calc.py && sed -n 5p calc.py")
@@ -111,6 +113,8 @@ class Case:
         if name == "paid":
             return cls(name, folder, ["--model", "anthropic/claude-sonnet-5", "--budget", "5"], environ)
         edits = [[HALF], [call("edit_file", path="calc.py", old="nothing", new="like it"), REST], [SUBMIT]]
+        if name == "rejected":
+            edits = [[HALF], [SUBMIT]]
         model = script(folder, [[WRONG], [call("shell", command=SEE)], [SUBMIT]], edits)
         return cls(name, folder, ["--model", model, "--attempts", "2"])
 
@@ -178,7 +182,7 @@ class Case:
 
 
 def crashed(
-    root: Path, name: str, whole: Told, events: int, *, after: int | None = None, moment: float | None = None
+    root: Path, name: str, whole: Told, *, after: int | None = None, moment: float | None = None
 ) -> str:
     """Kill one run and go on with it; what is not as it was undisturbed, else "the same"."""
     with tempfile.TemporaryDirectory(dir=root) as path, ByPlace([]) as server:
@@ -220,7 +224,9 @@ def undisturbed(root: Path, name: str) -> tuple[Told, int, float]:
         seconds = time.monotonic() - began
         assert case.log is not None, (case.folder / "output").read_text()
         told = case.told(code)
-        assert told.status == "accepted", (case.folder / "output").read_text()
+        assert told.status == ("rejected" if name == "rejected" else "accepted"), (
+            case.folder / "output"
+        ).read_text()
         return told, len(list(read_events(case.log))), seconds
 
 
@@ -231,15 +237,21 @@ def matrix(
     undisturbed(root, name)  # the environment is made, and the baseline kept
     whole, events, seconds = undisturbed(root, name)
     chance = random.Random(seed)
+
+    def one(after: int | None, moment: float | None) -> str:
+        outcome = crashed(root, name, whole, after=after, moment=moment)
+        if not outcome.startswith(FINE):
+            print(f"{name}, after {after} events or {moment} s: {outcome}", file=sys.stderr, flush=True)
+        return outcome
+
+    places = [(n, None) for n in range(1, events + 1, every)]
+    at = [(None, chance.uniform(0.3, 1.2 * seconds)) for _ in range(moments)]
     with ThreadPoolExecutor(beside) as pool:
-        boundaries = [
-            pool.submit(crashed, root, name, whole, events, after=n) for n in range(1, events + 1, every)
-        ]
-        at = [
-            pool.submit(crashed, root, name, whole, events, moment=chance.uniform(0.3, 1.2 * seconds))
-            for _ in range(moments)
-        ]
-        return Counter(one.result() for one in boundaries), Counter(one.result() for one in at)
+        boundaries, random_moments = (
+            [pool.submit(one, *place) for place in kind]
+            for kind in (places, at)  # type: ignore[arg-type]
+        )
+        return Counter(one.result() for one in boundaries), Counter(one.result() for one in random_moments)
 
 
 def main() -> int:
@@ -248,18 +260,18 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--beside", type=int, default=2)
-    parser.add_argument("--only", choices=("scripted", "paid"), action="append")
+    parser.add_argument("--only", choices=NAMES, action="append")
     given = parser.parse_args()
     faults = 0
-    for name in given.only or ("scripted", "paid"):
+    for name in given.only or NAMES:
         with tempfile.TemporaryDirectory() as path:
-            moments = given.moments if name == "scripted" else given.moments // 4
+            moments = given.moments if name == "rejected" else 0
             found = matrix(Path(path), name, moments, given.every, given.seed, given.beside)
         for what, count in zip(("after an event", "at a random moment"), found, strict=True):
             print(f"{name}, killed {what}: {count.total()}")
             for outcome, number in count.most_common():
                 print(f"  {number:4} {outcome}", flush=True)
-                faults += not outcome.startswith(("the same", "had ended", "killed before"))
+                faults += not outcome.startswith(FINE)
     return int(bool(faults))
 
 

@@ -70,7 +70,7 @@ def wait_for(
 def test_a_killed_run_comes_to_the_same_end_and_pays_nothing_twice(tmp_path, name):
     whole, count, _ = undisturbed(tmp_path, name)
     for after in (count // 3, count * 2 // 3):
-        assert crashed(tmp_path, name, whole, count, after=after).startswith("the same")
+        assert crashed(tmp_path, name, whole, after=after).startswith("the same")
 
 
 def test_ctrl_c_leaves_a_run_that_says_how_it_goes_on_and_does(tmp_path):
