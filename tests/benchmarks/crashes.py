@@ -1,6 +1,6 @@
 """Runs killed and gone on with: python -m tests.benchmarks.crashes [--moments 200] [--every 1] [--seed 1] [--beside 2]
 
-Three runs of `agent fix` on a tiny repository: `scripted`, whose first attempt is rejected and whose second one edits by
+Three runs of `agent fix` on a tiny repository: `scripted`, whose first attempt is rejected and whose second edits by
 a tool, by the shell and in vain; `paid`, a Claude on loopback within a budget; and `rejected`, two attempts in vain,
 which take the gate the least time. Each is run undisturbed; then its process is killed (SIGKILL) after each event of
 its log, and `rejected` at random moments too, and `agent resume` goes on with it. Prints how many came to the same
