@@ -14,6 +14,8 @@ from agent.past import patch_path
 from agent.redaction import redact
 from agent.result import RunEnding, servers_used, write_atomically
 from agent.types import Verdict, issue_title
+from agent.working import Waiting
+from sandboxes.errors import EngineUnavailable
 
 
 async def judged(job: Job, start: Start, number: int, patch: bytes) -> Verdict:
@@ -23,7 +25,18 @@ async def judged(job: Job, start: Start, number: int, patch: bytes) -> Verdict:
     if (said := job.past.verdict(number)) is not None:
         return said
     job.log.append(events.PhaseStarted("gate", f"attempt {number}"))
-    verdict = await judge(start.gate, patch, **_inputs(job, start))
+    waiting = Waiting()
+    while True:
+        try:
+            verdict = await judge(start.gate, patch, **_inputs(job, start))
+            break
+        except (EnvironmentFault, EngineUnavailable) as fault:
+            # The engine's absence says nothing of the patch, so it is judged from the beginning.
+            away = any(isinstance(one, EngineUnavailable) for one in (fault, fault.__cause__))
+            if not away or not await waiting.goes_on(0):
+                raise
+            start.spares.forget()
+            job.note(f"judged again: {fault}", "warning")
     told = verdict_json(verdict)
     _keep_json(job, patch_path(job.folder, number).with_suffix(".json"), told)
     if verdict.accepted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 SANDBOXES = 3
 """That one attempt may use up: a model that kills each of them gets nowhere."""
-ENGINE_SECONDS = 120.0
-"""For an engine that was lost to come back."""
 
 
 async def work(
@@ -103,6 +100,26 @@ async def work(
 
 
 @dataclass
+class Waiting:
+    """For an engine that was there a moment ago, and is most likely being restarted."""
+
+    seconds: float = 120.0
+    _until: float = 0.0
+    _stand: int | None = None
+
+    async def goes_on(self, stand: int, deadline: float = float("inf")) -> bool:
+        """Wait a little; False once it was away for long. `stand` is how far the work is: it goes up between two times
+        that the engine is away."""
+        now = anyio.current_time()
+        if stand != self._stand:
+            self._stand, self._until = stand, now + self.seconds
+        if now >= min(self._until, deadline):
+            return False
+        await anyio.sleep(1.0)
+        return True
+
+
+@dataclass
 class _Part:
     """One attempt in its sandboxes."""
 
@@ -119,34 +136,27 @@ class _Part:
     """The model is told all of the repository."""
 
     async def in_sandboxes(self) -> attempt.Ending:
-        """The attempt's end, in a new sandbox with the same files when one is lost."""
-        started, lost = time.monotonic(), ""
-        for left in reversed(range(SANDBOXES)):
-            try:
-                return await self._in_sandbox(lost)
-            except SandboxDied as died:
-                turn = self._replies()
-                if not left or self.model.repeats_itself or anyio.current_time() >= self.deadline:
-                    return attempt.Ending(
-                        "sandbox_died", str(died), turns=turn, seconds=time.monotonic() - started
-                    )
-                lost = str(died)
-                self.job.log.append(events.SandboxRemade(self.number, turn, lost))
-        raise AssertionError("an attempt has at least one sandbox")
-
-    def _replies(self) -> int:
-        return sum(isinstance(event, events.ModelReplied) for event in self.job.log.of(self.number))
-
-    async def _in_sandbox(self, lost: str) -> attempt.Ending:
-        patience = anyio.current_time() + ENGINE_SECONDS if lost else 0.0
+        """The attempt's end, in a new sandbox with the same files when one is lost, or its engine is for a while."""
+        started, left, lost, waiting = anyio.current_time(), SANDBOXES, "", Waiting()
         while True:
             try:
                 return await self._once(lost)
-            except EngineUnavailable:
-                # Where it was there a moment ago, it is most likely restarting.
-                if anyio.current_time() >= min(patience, self.deadline):
+            except SandboxDied as died:
+                left, fault = left - 1, str(died)
+                if not left or self.model.repeats_itself or anyio.current_time() >= self.deadline:
+                    seconds = anyio.current_time() - started
+                    return attempt.Ending("sandbox_died", fault, turns=self._replies(), seconds=seconds)
+            except EngineUnavailable as gone:
+                fault = str(gone)
+                if self.model.repeats_itself or not await waiting.goes_on(self._replies(), self.deadline):
                     raise
-                await anyio.sleep(1.0)
+            self.start.spares.forget()
+            if fault != lost:
+                self.job.log.append(events.SandboxRemade(self.number, self._replies(), fault))
+            lost = fault
+
+    def _replies(self) -> int:
+        return sum(isinstance(event, events.ModelReplied) for event in self.job.log.of(self.number))
 
     async def _once(self, lost: str) -> attempt.Ending:
         from agent.servers.client import open_servers
