@@ -238,8 +238,13 @@ def matrix(
     whole, events, seconds = undisturbed(root, name)
     chance = random.Random(seed)
 
+    so_far: Counter[str] = Counter()
+
     def one(after: int | None, moment: float | None) -> str:
         outcome = crashed(root, name, whole, after=after, moment=moment)
+        so_far[outcome] += 1
+        if so_far.total() % 20 == 0:
+            print(f"{name}, {so_far.total()} so far: {dict(so_far)}", file=sys.stderr, flush=True)
         if not outcome.startswith(FINE):
             print(f"{name}, after {after} events or {moment} s: {outcome}", file=sys.stderr, flush=True)
         return outcome
