@@ -508,7 +508,7 @@ def current(log: Logged) -> Logged:
             kept.append(one)
         if isinstance(event, AttemptStarted):
             begun.add(event.attempt)
-        elif number is not None and not isinstance(event, VerdictReached):
+        elif number is not None and not isinstance(event, VerdictReached | ModelRetried):
             going.add(number)
         resumed = resumed or isinstance(event, RunResumed | RunEnded)
     return kept[::-1]

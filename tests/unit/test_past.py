@@ -18,6 +18,7 @@ from agent.events import (
     Event,
     EventLog,
     ModelReplied,
+    ModelRetried,
     Note,
     RunEnded,
     RunResumed,
