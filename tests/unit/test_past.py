@@ -97,6 +97,11 @@ def test_an_attempt_that_was_begun_again_is_what_it_is_since(tmp_path: Path) -> 
     events = (start(1), UserSaid(1, "old"), ended(1, "submitted"), Note("kept"), start(1), UserSaid(1, "new"))
     told = [event for _, event in current(list(read_events(logged(tmp_path, *events).path)))]
     assert told == [Note("kept"), start(1), UserSaid(1, "new")]
+    bill = ModelRetried(1, "under way when the process was killed", None)
+    (tmp_path / "a").mkdir()
+    late = (start(1), ended(1, "submitted"), RunResumed(""), bill)
+    told = [event for _, event in current(list(read_events(logged(tmp_path / "a", *late).path)))]
+    assert [type(event) for event in told] == [type(event) for event in late]
     reopened = (
         start(1),
         ended(1, "model_error"),
