@@ -1,4 +1,5 @@
 """Runs killed and gone on with: python -m tests.benchmarks.crashes [--moments 200] [--every 1] [--seed 1] [--beside 2]
+                                                                  [--sandbox docker] [--only scripted]
 
 Three runs of `agent fix` on a tiny repository: `scripted`, whose first attempt is rejected and whose second edits by
 a tool, by the shell and in vain; `paid`, a Claude on loopback within a budget; and `rejected`, two attempts in vain,
@@ -106,10 +107,21 @@ class Case:
     environ: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def made(cls, name: str, folder: Path, environ: Mapping[str, str]) -> Case:
+    def made(cls, name: str, folder: Path, environ: Mapping[str, str], sandbox: str = "docker") -> Case:
         folder.mkdir()
         make_project(folder)
         (folder / "temporary").mkdir()
+        case = cls._made(name, folder, environ)
+        if sandbox == "bubblewrap":  # which keeps environments in the home; all cases share them
+            case.flags = [*case.flags, "--sandbox", sandbox]
+            shared = folder.parent.parent / "environments"
+            shared.mkdir(exist_ok=True)
+            (folder / "home").mkdir()
+            (folder / "home/bubblewrap").symlink_to(shared)
+        return case
+
+    @classmethod
+    def _made(cls, name: str, folder: Path, environ: Mapping[str, str]) -> Case:
         if name == "paid":
             return cls(name, folder, ["--model", "anthropic/claude-sonnet-5", "--budget", "5"], environ)
         edits = [[HALF], [call("edit_file", path="calc.py", old="nothing", new="like it"), REST], [SUBMIT]]
@@ -182,11 +194,17 @@ class Case:
 
 
 def crashed(
-    root: Path, name: str, whole: Told, *, after: int | None = None, moment: float | None = None
+    root: Path,
+    name: str,
+    whole: Told,
+    *,
+    after: int | None = None,
+    moment: float | None = None,
+    sandbox: str = "docker",
 ) -> str:
     """Kill one run and go on with it; what is not as it was undisturbed, else "the same"."""
     with tempfile.TemporaryDirectory(dir=root) as path, ByPlace([]) as server:
-        case = Case.made(name, Path(path) / "case", server.environ)
+        case = Case.made(name, Path(path) / "case", server.environ, sandbox)
         before = state(case.folder / "repo")
         code = case.fix(after=after, moment=moment)
         if code != KILLED:
@@ -215,10 +233,10 @@ def crashed(
         return "; ".join(faults) or ("the same, one request sent again" if extra else "the same")
 
 
-def undisturbed(root: Path, name: str) -> tuple[Told, int, float]:
+def undisturbed(root: Path, name: str, sandbox: str = "docker") -> tuple[Told, int, float]:
     """The run without a kill, its events, and its seconds."""
     with tempfile.TemporaryDirectory(dir=root) as path, ByPlace([]) as server:
-        case = Case.made(name, Path(path) / "case", server.environ)
+        case = Case.made(name, Path(path) / "case", server.environ, sandbox)
         began = time.monotonic()
         code = case.fix()
         seconds = time.monotonic() - began
@@ -231,17 +249,17 @@ def undisturbed(root: Path, name: str) -> tuple[Told, int, float]:
 
 
 def matrix(
-    root: Path, name: str, moments: int, every: int, seed: int, beside: int
+    root: Path, name: str, moments: int, every: int, seed: int, beside: int, sandbox: str
 ) -> tuple[Counter[str], Counter[str]]:
     """What came of kills after each `every`th event, and at random moments."""
-    undisturbed(root, name)  # the environment is made, and the baseline kept
-    whole, events, seconds = undisturbed(root, name)
+    undisturbed(root, name, sandbox)  # the environment is made, and the baseline kept
+    whole, events, seconds = undisturbed(root, name, sandbox)
     chance = random.Random(seed)
 
     so_far: Counter[str] = Counter()
 
     def one(after: int | None, moment: float | None) -> str:
-        outcome = crashed(root, name, whole, after=after, moment=moment)
+        outcome = crashed(root, name, whole, after=after, moment=moment, sandbox=sandbox)
         so_far[outcome] += 1
         if so_far.total() % 20 == 0:
             print(f"{name}, {so_far.total()} so far: {dict(so_far)}", file=sys.stderr, flush=True)
@@ -265,13 +283,14 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--beside", type=int, default=2)
+    parser.add_argument("--sandbox", choices=("docker", "bubblewrap"), default="docker")
     parser.add_argument("--only", choices=NAMES, action="append")
     given = parser.parse_args()
     faults = 0
     for name in given.only or NAMES:
         with tempfile.TemporaryDirectory() as path:
             moments = given.moments if name == "rejected" else 0
-            found = matrix(Path(path), name, moments, given.every, given.seed, given.beside)
+            found = matrix(Path(path), name, moments, given.every, given.seed, given.beside, given.sandbox)
         for what, count in zip(("after an event", "at a random moment"), found, strict=True):
             print(f"{name}, killed {what}: {count.total()}")
             for outcome, number in count.most_common():
