@@ -270,10 +270,7 @@ def matrix(
     places = [(n, None) for n in range(1, events + 1, every)]
     at = [(None, chance.uniform(0.3, 1.2 * seconds)) for _ in range(moments)]
     with ThreadPoolExecutor(beside) as pool:
-        boundaries, random_moments = (
-            [pool.submit(one, *place) for place in kind]
-            for kind in (places, at)  # type: ignore[arg-type]
-        )
+        boundaries, random_moments = ([pool.submit(one, *place) for place in kind] for kind in (places, at))
         return Counter(one.result() for one in boundaries), Counter(one.result() for one in random_moments)
 
 
