@@ -33,16 +33,22 @@ def candidates(repository: Repository, commits: Iterator[Commit]) -> Iterator[Ca
     for commit in commits:
         issue = issue_of(commit.message)
         if len(commit.parents) == 1 and issue:
-            before, after = (
-                repository.files(repository.tree_of(one)) for one in (commit.parents[0], commit.id)
-            )
-            paths = Paths({*before, *after})
-            changed = changes(before, after)
-            kinds = {path: paths.kind(path) for path in changed if not _is_submodule(path, before, after)}
-            tests = {path: changed[path] for path, kind in kinds.items() if kind in ("test", "config")}
-            product = {path: changed[path] for path, kind in kinds.items() if kind == "product"}
-            if product and any(entry and paths.is_module(path) for path, entry in tests.items()):
-                yield Candidate(commit.id, commit.parents[0], issue, tests, product)
+            found = between(repository, commit.parents[0], commit.id, issue)
+            if found is not None:
+                yield found
+
+
+def between(repository: Repository, parent: str, commit: str, issue: str) -> Candidate | None:
+    """What makes of one commit another, if that is both tests and product."""
+    before, after = (repository.files(repository.tree_of(one)) for one in (parent, commit))
+    paths = Paths({*before, *after})
+    changed = changes(before, after)
+    kinds = {path: paths.kind(path) for path in changed if not _is_submodule(path, before, after)}
+    tests = {path: changed[path] for path, kind in kinds.items() if kind in ("test", "config")}
+    product = {path: changed[path] for path, kind in kinds.items() if kind == "product"}
+    if product and any(entry and paths.is_module(path) for path, entry in tests.items()):
+        return Candidate(commit, parent, issue, tests, product)
+    return None
 
 
 def _is_submodule(path: str, *trees: Mapping[str, Entry]) -> bool:

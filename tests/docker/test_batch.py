@@ -75,3 +75,40 @@ def test_a_budget_of_all_tasks_ends_the_batch_before_it_is_passed(tmp_path):
     assert "t0: the batch's budget is spent" in done.stderr and "t1 starts" not in done.stderr
     assert "2  without a result: --resume runs them" in done.stdout
     assert not (tmp_path / "out" / "results.jsonl").read_text()
+
+
+def test_bugs_of_a_collection_become_cases_if_they_show_here(tmp_path):
+    repo = make_project(tmp_path, red=False)
+    buggy = git(repo, "rev-parse", "HEAD").strip()
+    (repo / "calc.py").write_text(BUGGY.replace(*FIXED_LINE))
+    (repo / "tests" / "test_calc.py").write_text(TESTS + RED)
+    git(repo, "commit", "-qam", "clamp() is wrong above the range")
+    fixed = git(repo, "rev-parse", "HEAD").strip()
+    bugs = tmp_path / "BugsInPy/projects/calc/bugs"
+    for number, test in (
+        (1, "pytest tests/test_calc.py::test_above"),
+        (2, "python -m unittest -q tests.test_calc.test_below"),
+    ):
+        (bugs / str(number)).mkdir(parents=True)
+        info = f'python_version="3.8.3"\nbuggy_commit_id="{buggy[:7]}"\nfixed_commit_id ="{fixed}"\n'
+        (bugs / str(number) / "bug.info").write_text(info)
+        (bugs / str(number) / "run_test.sh").write_text(f"{test}\n")
+    (bugs.parent / "project.info").write_text(f'github_url="file://{repo}"\nstatus="OK"\n')
+    elsewhere = tmp_path / "BugsInPy/projects/other"
+    (elsewhere / "bugs/1").mkdir(parents=True)
+    (elsewhere / "project.info").write_text(f'github_url="file://{tmp_path}/none"\n')
+    (elsewhere / "bugs/1/bug.info").write_text(f'buggy_commit_id="{buggy}"\nfixed_commit_id="{fixed}"\n')
+
+    done = agent(tmp_path, "cases", "from-folder", "BugsInPy", "--out", "cases.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1 of 2 candidates are cases: cases.jsonl\n"
+    assert "no calc-2 clamp() is wrong above the range: tests.test_calc.test_below should fail" in done.stderr
+    assert "no other-1: git fetch failed" in done.stderr
+    [case] = [json.loads(line) for line in (tmp_path / "cases.jsonl").read_text().splitlines()]
+    assert (case["id"], case["repo"], case["base"]) == ("calc-1", f"file://{repo}", buggy)
+    assert case["issue"] == "# clamp() is wrong above the range\n"
+    assert (
+        case["fail_to_pass"] == ["tests/test_calc.py::test_above"] and "+def test_above" in case["test_patch"]
+    )
+    assert agent(tmp_path, "cases", "from-folder", "repo", "--out", "more.jsonl").returncode == 2
+    assert not (tmp_path / "more.jsonl").exists()
