@@ -16,10 +16,7 @@ EVALUATION = "evaluation"
 
 
 def prediction(result: Result) -> dict[str, Any] | None:
-    """The line of predictions.jsonl: as SWE-bench's graders take it, or Multi-SWE-bench's; None for what is no answer.
-
-    Neither takes fields that it does not know.
-    """
+    """The line of predictions.jsonl: as SWE-bench's graders take it, or Multi-SWE-bench's; None for what is no answer."""
     if result.status not in ANSWERS:
         return None
     known, patch = _of(result, INSTANCE), result.model_patch or ""

@@ -45,7 +45,7 @@ HIDDEN = f"""\
 ACTIVATE = """\
 [ "$1" = testbed ] || return 1
 export CONDA_DEFAULT_ENV=testbed CONDA_PREFIX=/opt/miniconda3/envs/testbed PATH=/opt/miniconda3/envs/testbed/bin:$PATH
-PS1="(testbed) $PS1"
+PS1="(testbed) ${PS1-}"
 """
 FIX = call("edit_file", path="src/calc/__init__.py", old=FIXED_LINE[0], new=FIXED_LINE[1])
 PROVE = call(
