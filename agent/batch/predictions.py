@@ -16,7 +16,7 @@ EVALUATION = "evaluation"
 
 
 def prediction(result: Result) -> dict[str, Any] | None:
-    """The line of predictions.jsonl: as SWE-bench's graders take it, or Multi-SWE-bench's; None for what is no answer."""
+    """The line of predictions.jsonl, in SWE-bench's form or Multi-SWE-bench's; None for what is no answer."""
     if result.status not in ANSWERS:
         return None
     known, patch = _of(result, INSTANCE), result.model_patch or ""

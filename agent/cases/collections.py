@@ -33,6 +33,8 @@ class Bug:
     """The two commits, or enough of their ids."""
     tests: tuple[str, ...]
     """What tells them apart, as the collection writes it; empty where that can't be read."""
+    files: tuple[str, ...] = ()
+    """The test files that it names."""
 
 
 def bugs(folder: Path) -> Iterator[Bug]:
@@ -71,6 +73,7 @@ def _of_bugsinpy(project: Path) -> Iterator[Bug]:
             said.get("buggy_commit_id", ""),
             said.get("fixed_commit_id", ""),
             _named_in(_text(folder / "run_test.sh")),
+            tuple(filter(None, said.get("test_file", "").split(";"))),
         )
 
 

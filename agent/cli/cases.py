@@ -163,7 +163,7 @@ def _candidate(bug: Bug, repository: Repository) -> Candidate:
     issue = issue_of(next(repository.history(after)).message)
     if not issue:  # the tests are all that tells what is wrong
         issue = "# Tests fail\n\n" + "".join(f"- {test}\n" for test in bug.tests)
-    found = between(repository, before, after, issue)
+    found = between(repository, before, after, issue, bug.files)
     if found is None:
         raise UsageError("its two commits differ in tests alone, or in no test")
     return found

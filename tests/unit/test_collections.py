@@ -48,6 +48,7 @@ def test_bugsinpy_is_read_whole_or_a_project_of_it(tmp_path):
     assert (ten.id, ten.repo, ten.buggy) == ("calc-10", "https://github.com/o/calc", "de8ca78")
     assert ten.fixed == "e1ee2b0679e5999c993a787606d30e75faaba7a2"
     assert ten.tests == ("tests/test_a.py::T::test_one", "t/test_b.py")
+    assert (ten.files, two.files) == (("tests/test_a.py", "tests/b.txt"), ())
     assert (nowhere.repo, nowhere.buggy, nowhere.tests) == ("", "", ())  # no path of this machine
     assert [bug.id for bug in bugs(folder / "projects" / "calc")] == ["calc-2", "calc-10"]
 
