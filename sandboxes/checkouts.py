@@ -132,7 +132,9 @@ async def _link(
     ) as builder:  # fmt: skip
         root = Sandbox(engine, builder, user="0:0")
         seek = f'for one in {layout.folders}; do if [ -d "$one{layout.sign}" ]; then echo "$one"; break; fi; done'
-        done = await root.run(f"mkdir -p /opt/env /workspace; {seek}", timeout=60, cwd="/")
+        # by a shell of ours: the image's own does nothing as root
+        script = f"{BUSYBOX} mkdir -p /opt/env /workspace; {seek}"
+        done = await root.run([BUSYBOX, "sh", "-c", script], timeout=60, cwd="/")
         folder = done.output.decode("utf-8", "replace").strip()
         if not folder:
             raise SetupFailed(

@@ -4,12 +4,39 @@ from __future__ import annotations
 
 import json
 
+import anyio
 import pytest
 
 from tests.benchmarks.batch import disturbed, make_tasks, results, settled
 from tests.docker.project import BUGGY, FIX, FIXED_LINE, RED, SUBMIT, TESTS, agent, git, make_project, script
+from tests.docker.runners_image import build_image
+from tests.docker.test_runners import POM
 
 pytestmark = pytest.mark.docker
+
+MAVEN = "mvn -o -q -B -Dmaven.repo.local=/usr/share/maven-repo test"
+JAVA = """\
+package com.x;
+
+public class Calc {
+    public static int clamp(int value, int low, int high) {
+        if (value < low) return low;
+        if (value > high) return %s;
+        return value;
+    }
+}
+"""
+JAVA_TESTS = """\
+package com.x;
+
+import static org.junit.Assert.assertEquals;
+import org.junit.Test;
+
+public class CalcTest {
+    @Test public void below() { assertEquals(1, Calc.clamp(0, 1, 3)); }
+    %s
+}
+"""
 
 
 def test_tasks_and_a_driver_that_are_killed_change_no_result_and_leave_nothing(tmp_path):
@@ -112,3 +139,43 @@ def test_bugs_of_a_collection_become_cases_if_they_show_here(tmp_path):
     )
     assert agent(tmp_path, "cases", "from-folder", "repo", "--out", "more.jsonl").returncode == 2
     assert not (tmp_path / "more.jsonl").exists()
+
+
+def test_a_bug_of_defects4j_is_a_case_where_maven_builds_it(tmp_path):
+    work, collection = tmp_path / "work", tmp_path / "defects4j"
+    product, tests = work / "src/main/java/com/x/Calc.java", work / "src/test/java/com/x/CalcTest.java"
+
+    def commit(message: str, bound: str, more: str) -> str:
+        for path, text in ((work / "pom.xml", POM), (product, JAVA % bound), (tests, JAVA_TESTS % more)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        git(work, "add", "-A")
+        git(work, "commit", "-qm", message)
+        return git(work, "rev-parse", "HEAD").strip()
+
+    work.mkdir()
+    git(work, "init", "-q", "-b", "main")
+    buggy = commit("base", "low", "")
+    above = "@Test public void above() { assertEquals(3, Calc.clamp(5, 1, 3)); }"
+    fixed = commit("CALC-7: clamp() is wrong above the range", "high", above)
+    git(work, "clone", "-q", "--bare", ".", str(collection / "project_repos/commons-calc.git"))
+    project, module = collection / "framework/projects/Calc", collection / "framework/core/Project/Calc.pm"
+    for path, text in (
+        (
+            project / "active-bugs.csv",
+            f"bug.id,buggy,fixed,report.id,report.url\n1,{buggy},{fixed},CALC-7,x\n",
+        ),
+        (
+            project / "trigger_tests/1",
+            "--- com.x.CalcTest::above\njava.lang.AssertionError: expected:<3>\n\tat x\n",
+        ),
+        (module, '    my $name = "commons-calc";\n'),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    given = ["--image", anyio.run(build_image), "--test", MAVEN]
+    done = agent(tmp_path, "cases", "from-folder", str(project), "--out", "cases.jsonl", *given)
+    assert done.returncode == 0, done.stderr
+    case = json.loads((tmp_path / "cases.jsonl").read_text())
+    assert (case["id"], case["base"]) == ("Calc-1", buggy)
+    assert case["fail_to_pass"] == ["src/test/java/com/x/CalcTest.java::above"]
