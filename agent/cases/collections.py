@@ -100,7 +100,7 @@ def _named_in(script: str) -> tuple[str, ...]:
 
 
 def _of_defects4j(project: Path) -> Iterator[Bug]:
-    root = project.parents[2]
+    root = Path(*project.parts[:-3])
     named = re.search(
         r'^\s*my \$name\s*=\s*"([\w.-]+)"', _text(root / f"framework/core/Project/{project.name}.pm"), re.M
     )

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 EPILOG = """TASKS: a JSONL file with one task a line, {"id", "repo", "base", "issue" or "issue_number", "test", "image",
 "setup", "fail_to_pass", "test_patch"}, all but id and issue optional; a folder of issues (NAME.md), or of checkouts
-NAME with NAME.issue.md; or the JSON that GitHub's search for issues answered.
+NAME with NAME.issue.md; or the JSON that GitHub's search for issues answered. A line may be an instance of SWE-bench,
+SWE-bench Pro or Multi-SWE-bench instead.
 Exit codes: 0 all tasks accepted · 1 some are not · 2 usage · 3 environment · 4 the budget ended it · 130 interrupted;
 after 4 and 130 --resume goes on."""
 MINUTES = 120.0

@@ -110,3 +110,11 @@ def named(image: str, *names: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["docker", "rmi", *names], check=True, capture_output=True)
+
+
+def labelled(image: str, name: str) -> None:
+    """The image once more, with a label in place of a telling name."""
+    dockerfile = f"FROM {image}\nLABEL assay.checkout=/testbed\n"
+    subprocess.run(
+        ["docker", "build", "-q", "-t", name, "-"], input=dockerfile.encode(), check=True, capture_output=True
+    )

@@ -9,7 +9,7 @@ import pytest
 
 from sandboxes.docker import Docker
 from sandboxes.errors import SetupFailed
-from tests.docker.benchmark_image import FILES, HIDDEN, ISSUE, MENDED, build, make_repository, named
+from tests.docker.benchmark_image import FILES, HIDDEN, ISSUE, MENDED, build, labelled, make_repository, named
 from tests.docker.project import agent, script
 from tests.docker.sandbox_tools import RUN, environment_of
 
@@ -17,6 +17,7 @@ pytestmark = pytest.mark.docker
 
 SWE = "swebench/sweb.eval.x86_64.assay_1776_calc-1:latest"
 MULTI = "mswebench/assay_m_calc:pr-1"
+LABELLED = "assay-test-labelled:1"
 LOOK = r"""
 python -c 'import calc, sys; print(calc.__file__, calc.WHEN, sys.prefix, sep="\n")'
 echo "$CONDA_DEFAULT_ENV"; readlink /testbed; ls -A /testbed /home
@@ -29,8 +30,9 @@ def test_a_sandbox_of_such_an_image_has_its_environment_and_the_repository_and_n
         image = await build()
         docker = await Docker.connect()
         files = {name: text.encode() for name, text in FILES.items()}
-        with named(image, SWE, MULTI):
-            for name in (SWE, MULTI):
+        with named(image, SWE, MULTI, LABELLED):
+            labelled(image, LABELLED)
+            for name in (SWE, MULTI, LABELLED):
                 environment = await environment_of(docker, tmp_path, files, image=name)
                 async with docker.sandbox(environment, run_id=RUN) as sandbox:
                     await sandbox.put_tree(tmp_path / "tree.tar")
@@ -43,8 +45,8 @@ def test_a_sandbox_of_such_an_image_has_its_environment_and_the_repository_and_n
                     "/workspace",
                 ]
                 assert "history: " in said
-                assert not {".git"} & set(said) and (name == SWE or not {"fix.patch", "run.sh"} & set(said))
-            # Without a name that tells of a checkout, an image is taken as it is.
+                assert not {".git"} & set(said) and (name != MULTI or not {"fix.patch", "run.sh"} & set(said))
+            # Without a name or a label that tells of a checkout, an image is taken as it is.
             environment = await environment_of(docker, tmp_path, files, image=image)
             async with docker.sandbox(environment, run_id=RUN) as sandbox:
                 done = await sandbox.run(LOOK, timeout=60)

@@ -59,6 +59,7 @@ def test_defects4j_is_read_with_the_repository_that_its_own_code_names(tmp_path)
     assert one.repo == str(tmp_path / "project_repos" / "commons-lang.git")
     assert one.tests == ("org.x.math.NumberUtilsTest::TestLang747", "org.x.T::testIt")
     assert (two.buggy, two.fixed, two.tests) == ("cccc", "", ())
+    assert [bug.repo for bug in bugs(tmp_path / "framework/projects/Lang")] == [one.repo, two.repo]
 
 
 @pytest.mark.parametrize(
