@@ -3,7 +3,8 @@
     python3 -I -c SOURCE FOLDER WORKSPACE [PATTERN...]
 
 Packages that were installed as links into the checkout are linked to the workspace itself, so that a module's file has
-the path under which all else knows it. The checkout goes, with its history; so do the files that match a PATTERN.
+the path under which all else knows it. The checkout goes, with its history; so do the files that match a PATTERN. What
+was installed in /root, as such images are made by root and used by root, may be used by everybody.
 """
 
 import os
@@ -42,6 +43,7 @@ def main() -> None:
             for pattern in LINKS:
                 for file in found.glob(pattern):
                     relink(file, folder.encode(), workspace.encode())
+    Path("/root").chmod(0o755)
     shutil.rmtree(folder)
     Path(folder).symlink_to(workspace)
     for pattern in patterns:

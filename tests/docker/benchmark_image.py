@@ -96,7 +96,7 @@ async def build() -> str:
         "cd /testbed && git init -q && git add -A",
         "git -c user.name=t -c user.email=t@localhost commit -qm 'the fix, which nobody may see'",
         "/opt/miniconda3/envs/testbed/bin/pip install -q --no-build-isolation --no-deps --no-use-pep517 -e .",
-        "chmod -R 777 /testbed",
+        "chmod -R 777 /testbed && chmod 700 /root && echo there > /root/tool",
     ]
     return await built_image("assay-test-benchmark", "\n".join(script), ("PIP_CERT",), LIMITS)
 

@@ -20,7 +20,7 @@ MULTI = "mswebench/assay_m_calc:pr-1"
 LABELLED = "assay-test-labelled:1"
 LOOK = r"""
 python -c 'import calc, sys; print(calc.__file__, calc.WHEN, sys.prefix, sep="\n")'
-echo "$CONDA_DEFAULT_ENV"; readlink /testbed; ls -A /testbed /home
+echo "$CONDA_DEFAULT_ENV"; readlink /testbed; cat /root/tool; ls -A /testbed /home
 echo "history: $(grep -rls 'nobody may see' /testbed/ /workspace /opt/env /home)"
 """
 
@@ -37,12 +37,13 @@ def test_a_sandbox_of_such_an_image_has_its_environment_and_the_repository_and_n
                 async with docker.sandbox(environment, run_id=RUN) as sandbox:
                     await sandbox.put_tree(tmp_path / "tree.tar")
                     said = (await sandbox.run(LOOK, timeout=60)).output.decode().splitlines()
-                assert said[:5] == [
+                assert said[:6] == [
                     "/workspace/src/calc/__init__.py",
                     "when the image was made",
                     "/opt/miniconda3/envs/testbed",
                     "testbed",
                     "/workspace",
+                    "there",
                 ]
                 assert "history: " in said
                 assert not {".git"} & set(said) and (name != MULTI or not {"fix.patch", "run.sh"} & set(said))
