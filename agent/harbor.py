@@ -234,13 +234,16 @@ async def _put_back(environment: BaseEnvironment, folder: str, repo: Path, patch
 def _changed(repo: Path, patch: Path) -> tuple[Path, Path]:
     """A tar of what is new or other with the patch, and a file of the names of what is gone, a NUL after each."""
     _git(repo, "apply", "--index", "--whitespace=nowarn", str(patch))
-    told = _git(repo, "diff", "--cached", "--name-only", "--no-renames", "-z", "HEAD").split(b"\0")
-    names = [os.fsdecode(name) for name in told if name]
+
+    def told(which: str) -> list[str]:
+        names = _git(
+            repo, "diff", "--cached", "--name-only", "--no-renames", f"--diff-filter={which}", "-z", "HEAD"
+        )
+        return [os.fsdecode(name) for name in names.split(b"\0") if name]
+
     packed, gone = patch.with_name("changed.tar"), patch.with_name("gone")
     with tarfile.open(packed, "w") as tar:
-        for name in names:
-            if os.path.lexists(repo / name):
-                tar.add(repo / name, name, recursive=False)
-    left = [name for name in names if not os.path.lexists(repo / name)]
-    gone.write_bytes(b"".join(os.fsencode(name) + b"\0" for name in left))
+        for name in told("d"):
+            tar.add(repo / name, name, recursive=False)
+    gone.write_bytes(b"".join(os.fsencode(name) + b"\0" for name in told("D")))
     return packed, gone
