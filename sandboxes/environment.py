@@ -19,6 +19,7 @@ import anyio
 import anyio.to_thread
 
 from sandboxes import inside
+from sandboxes.checkouts import ensure_linked
 from sandboxes.commands import GENERATED, TOOLBOX, TOOLS
 from sandboxes.containers import AGENT, agent_tmpfs, container, new_name
 from sandboxes.detect import Plan, Repository, plan, scan
@@ -153,7 +154,16 @@ class _Place:
         """The id of the offered image, or of the base image with the toolchains that the repository's languages need,
         also for the user's own set-up."""
         if offer.name:
-            return await ensure_source(self.engine, self.tree_tar, offer, self.kept, self.log)
+            source = await ensure_source(self.engine, self.tree_tar, offer, self.kept, self.log)
+            return await ensure_linked(
+                self.engine,
+                offer.image or offer.name,
+                source,
+                self.repository,
+                self.toolbox,
+                self.kept,
+                self.log,
+            )
         if found is None or (setup is not None and not setup):
             return self.base
         try:

@@ -139,7 +139,9 @@ async def ensure_image(engine: Engine, reference: str, log: Callable[[str], None
     refused = await _pull(engine, reference)
     if found := await find_image(engine, reference):
         return found
-    raise ImageUnavailable(f"cannot pull the image {reference}: {refused}")
+    raise ImageUnavailable(
+        f"cannot pull the image {reference}: {refused}; `docker pull` or `docker load` it, or name another image"
+    )
 
 
 async def image_config(engine: Engine, image: str) -> dict[str, Any]:
@@ -171,11 +173,12 @@ async def commit(
     kind: str,
     path: str = SYSTEM_PATH,
     labels: dict[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> str:
     """Make an image of a container, with nothing of the container's own configuration left; returns its id."""
     repository, _, name = tag.partition(":")
     config: dict[str, Any] = {
-        "Env": [f"PATH={path}"],
+        "Env": [f"PATH={path}", *(f"{name}={value}" for name, value in (variables or {}).items())],
         "User": "1000:1000",
         "WorkingDir": "/workspace",
         "Hostname": "",

@@ -17,21 +17,25 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from agent.batch.drive import SCHEMA, Result
+from agent.batch.predictions import json_line, prediction, prediction_files
 from agent.errors import UsageError
 from agent.result import write_atomically
 
 UNDONE = ("crash", "invalid")
 """What is no end of a task: it is run again when the batch is resumed, as it is given then."""
-ANSWERS = ("accepted", "needs_review", "rejected", "not_reproduced", "limit")
-"""Endings that are the model's word on a task. A crash or a broken environment is no prediction."""
 
 
 class Folder:
     """A context manager; one driver has it at a time. Raises UsageError for a folder that is in use, that holds results
-    and is not to be resumed, or that is not a batch's."""
+    and is not to be resumed, or that is not a batch's.
 
-    def __init__(self, path: Path, *, resume: bool) -> None:
+    Without `predict` it keeps no predictions: what runs are of one case, and which of them a grader is to have, is
+    known elsewhere.
+    """
+
+    def __init__(self, path: Path, *, resume: bool, predict: bool = True) -> None:
         self.path = path
+        self._predict = predict
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = (path / ".lock").open("ab")
@@ -58,10 +62,9 @@ class Folder:
         self.id = self._batch_id()
         self.results = {result.id: result for result in read_results(lines) if result.status not in UNDONE}
         # What is undone goes, and what was torn, so that each task has one line.
-        write_results(self.path, self.results.values())
-        self._results, self._predictions = (
-            (self.path / name).open("ab") for name in ("results.jsonl", "predictions.jsonl")
-        )
+        write_results(self.path, self.results.values(), predict=self._predict)
+        self._results = (self.path / "results.jsonl").open("ab")
+        self._predictions = (self.path / "predictions.jsonl").open("ab") if self._predict else None
 
     def _batch_id(self) -> str:
         """What the ledger counts this batch's money under, today and when it is resumed."""
@@ -82,7 +85,7 @@ class Folder:
         """Write a result, on the disk when this returns. Raises OSError."""
         self.results[result.id] = result
         _append(self._results, asdict(result))
-        if (predicted := prediction(result)) is not None:
+        if self._predictions and (predicted := prediction(result)) is not None:
             _append(self._predictions, predicted)
 
     def __enter__(self) -> Self:
@@ -92,8 +95,12 @@ class Folder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._results.close()
-        self._predictions.close()
-        self._lock.close()
+        try:
+            if self._predictions:
+                self._predictions.close()
+                _write_predictions(self.path, self.results.values())
+        finally:
+            self._lock.close()
 
 
 def read_results(path: Path) -> list[Result]:
@@ -117,24 +124,19 @@ def read_results(path: Path) -> list[Result]:
     return list(found.values())
 
 
-def write_results(folder: Path, results: Iterable[Result]) -> None:
-    """Both files anew, each whole or not at all."""
+def write_results(folder: Path, results: Iterable[Result], *, predict: bool = True) -> None:
+    """The results, and unless there are to be none the predictions, anew, each file whole or not at all."""
     results = list(results)
-    predicted = [line for line in map(prediction, results) if line is not None]
-    write_atomically(folder / "results.jsonl", b"".join(_line(asdict(result)) for result in results))
-    write_atomically(folder / "predictions.jsonl", b"".join(map(_line, predicted)))
+    write_atomically(folder / "results.jsonl", b"".join(json_line(asdict(result)) for result in results))
+    if predict:
+        _write_predictions(folder, results)
+    else:
+        (folder / "predictions.jsonl").unlink(missing_ok=True)
 
 
-def prediction(result: Result) -> dict[str, Any] | None:
-    """The line of predictions.jsonl, as SWE-bench's graders take it; None for what is no answer."""
-    if result.status not in ANSWERS:
-        return None
-    attempts = result.run["attempts"] if result.run else []
-    return {
-        "instance_id": result.id,
-        "model_name_or_path": attempts[-1]["model"] if attempts else "none",
-        "model_patch": result.model_patch or "",
-    }
+def _write_predictions(folder: Path, results: Iterable[Result]) -> None:
+    for name, data in prediction_files(results).items():
+        write_atomically(folder / name, data)
 
 
 def merged(folders: Iterable[Path]) -> list[Result]:
@@ -158,10 +160,6 @@ def merged(folders: Iterable[Path]) -> list[Result]:
 
 
 def _append(file: IO[bytes], data: Mapping[str, Any]) -> None:
-    file.write(_line(data))
+    file.write(json_line(data))
     file.flush()
     os.fsync(file.fileno())
-
-
-def _line(data: Mapping[str, Any]) -> bytes:
-    return json.dumps(data, separators=(",", ":")).encode() + b"\n"

@@ -58,14 +58,15 @@ class TaskLine:
         return frozenset(spec.partition("/")[0] for spec in self.models) - {"local", "scripted"}
 
 
-def read_tasks(source: str, repo: str, models: Sequence[str] = ()) -> list[TaskLine]:
-    """The tasks of a file or folder, in their order; bad ones with their `fault`. `repo` is for those that name none.
+def read_tasks(source: str, repo: str, models: Sequence[str] = (), *, images: bool = False) -> list[TaskLine]:
+    """The tasks of a file or folder, in their order; bad ones with their `fault`. `repo` is for those that name none;
+    with `images`, instances of a benchmark have the image that it made for them.
 
     Raises UsageError when there is nothing to read at all.
     """
     path = Path(source)
     try:
-        found = list(_of_folder(path, repo) if path.is_dir() else _of_file(path, repo))
+        found = list(_of_folder(path, repo) if path.is_dir() else _of_file(path, repo, images))
     except OSError as error:
         raise UsageError(f"{source}: {error.strerror or error}; name a file or folder of tasks") from error
     if not found:
@@ -121,7 +122,7 @@ def _once(lines: Iterable[TaskLine]) -> Iterator[TaskLine]:
         yield line
 
 
-def _of_file(path: Path, repo: str) -> Iterator[TaskLine]:
+def _of_file(path: Path, repo: str, images: bool) -> Iterator[TaskLine]:
     if path.stat().st_size > MAX_FILE:
         raise UsageError(f"{path}: longer than {MAX_FILE} bytes; split it")
     data = path.read_bytes()
@@ -130,10 +131,10 @@ def _of_file(path: Path, repo: str) -> Iterator[TaskLine]:
         return
     for number, text in enumerate(data.split(b"\n"), 1):
         if text.strip():
-            yield _of_line(number, text, repo, path.absolute().parent)
+            yield _of_line(number, text, repo, path.absolute().parent, images)
 
 
-def _of_line(number: int, text: bytes, repo: str, folder: Path) -> TaskLine:
+def _of_line(number: int, text: bytes, repo: str, folder: Path, images: bool) -> TaskLine:
     name = f"line {number}"
     try:
         data = json.loads(text)
@@ -141,7 +142,7 @@ def _of_line(number: int, text: bytes, repo: str, folder: Path) -> TaskLine:
         return TaskLine(name, repo, fault=f"line {number} is not JSON: {error}")
     if not isinstance(data, dict):
         return TaskLine(name, repo, fault=f'line {number} is no JSON object: write {{"id": …}}')
-    data = task_of(data) if is_instance(data) else data
+    data = task_of(data, images=images) if is_instance(data) else data
     given = data.get("id")
     name = given[:200] if isinstance(given, str) and given.strip() and _encodable(given) else name
     where = data.get("repo")
@@ -199,6 +200,8 @@ def _fault(data: Mapping[str, Any]) -> str:
         return "it has no id: give each task its own"
     if data.get("issue") is None and data.get("issue_number") is None:
         return "it names no issue: give its text as `issue`, or its `issue_number`"
+    if data.get("image") == "":
+        return "its image has no name: write one, or leave `image` (of SWE-bench Pro: `dockerhub_tag`) out"
     issue = data.get("issue")
     if issue is not None and not issue.strip():
         return "the issue's text is empty; describe the bug in it"

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 EPILOG = """TASKS: a JSONL file with one task a line, {"id", "repo", "base", "issue" or "issue_number", "test", "image",
 "setup", "fail_to_pass", "test_patch"}, all but id and issue optional; a folder of issues (NAME.md), or of checkouts
-NAME with NAME.issue.md; or the JSON that GitHub's search for issues answered.
+NAME with NAME.issue.md; or the JSON that GitHub's search for issues answered. A line may be an instance of SWE-bench,
+SWE-bench Pro or Multi-SWE-bench instead.
 Exit codes: 0 all tasks accepted · 1 some are not · 2 usage · 3 environment · 4 the budget ended it · 130 interrupted;
 after 4 and 130 --resume goes on."""
 MINUTES = 120.0
@@ -84,6 +85,12 @@ def add_run_flags(p: argparse.ArgumentParser) -> None:
         metavar="MINUTES",
         help="wall time of one task, set-up and gate included; then it is ended, whatever it does (default: 120)",
     )
+    p.add_argument(
+        "--instance-images",
+        action="store_true",
+        help="instances of SWE-bench, SWE-bench Pro and Multi-SWE-bench run in the images that their sets have for "
+        "them, by name (default: made from the repository, as for any task)",
+    )
     add_sandbox_flags(p)
     for flag, kind in FOR_FIX.items():
         p.add_argument(f"--{flag}", type=kind, metavar="X" if kind is str else "N", help="as for `agent fix`")
@@ -120,7 +127,7 @@ def tasks_of(args: argparse.Namespace, source: str, models: Sequence[str] = ()) 
     repo = args.repo if is_url(args.repo) else str(Path(args.repo).absolute())
     if is_url(repo) and (fault := url_fault(repo)):
         raise UsageError(f"--repo: {fault}")
-    return read_tasks(source, repo, models)
+    return read_tasks(source, repo, models, images=args.instance_images)
 
 
 def models_of(args: argparse.Namespace) -> list[str]:
@@ -175,7 +182,7 @@ def run_tasks(args: argparse.Namespace, lines: Sequence[TaskLine], *, evaluate: 
 
     limit = _limit(args)
     _check_models(args, limit)
-    with Folder(Path(args.out), resume=args.resume) as folder:
+    with Folder(Path(args.out), resume=args.resume, predict=not evaluate) as folder:
         shared = replace(_shared(args, folder, limit), evaluate=evaluate)
         left = [line for line in lines if line.id not in folder.results]
         done = len(lines) - len(left)

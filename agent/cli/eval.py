@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 EPILOG = """CASES: as TASKS of `agent batch`. What a case's `test_patch` holds is kept from the models, and judges
 afterwards whether what was delivered is right. {"case": {"class": NAME}} sorts cases, else the routing does.
 DIR gets results.jsonl, summary.json, evaluation.html, recommended.toml with a ladder and routes to adopt, and
-predictions-MODEL-REPEAT.jsonl, models by their number, as SWE-bench's graders take them.
+predictions-MODEL-REPEAT.jsonl, models by their number, as the graders of SWE-bench and Multi-SWE-bench take them, each
+with the ids of the cases; SWE-bench Pro's takes the .json beside it.
 Exit codes: 0 evaluated · 1 a model got worse beyond chance (--compare) · 2 usage · 3 no run says anything of a model ·
 4 the budget ended it · 130 interrupted; after 4 and 130 --resume goes on."""
 MAX_REPEATS = 100
@@ -86,20 +87,22 @@ def _check_same(lines: Sequence[TaskLine], out: Path) -> None:
 
 
 def _predict(out: Path, results: Sequence[Result], models: Sequence[str]) -> None:
-    """predictions-MODEL-REPEAT.jsonl, as graders take them: each case once, under its own id."""
-    from agent.batch.folder import prediction
+    """predictions-MODEL-REPEAT.jsonl, as graders take them: each case once, under its own id. One model that ran once
+    has them as predictions.jsonl too; of several a grader would take whichever stands last there."""
+    from agent.batch.predictions import prediction_files
     from agent.evaluate.answers import KEY
     from agent.result import write_atomically
 
-    files: dict[str, bytes] = {}
+    arms: dict[str, list[Result]] = {}
     for result in results:
         task = result.case[KEY]
-        name = f"predictions-{models.index(task['model']) + 1}-{task['repeat']}.jsonl"
-        if (told := prediction(result)) is not None:
-            line = json.dumps({**told, "instance_id": task["case"]}).encode() + b"\n"
-            files[name] = files.get(name, b"") + line
-    for name, data in files.items():
-        write_atomically(out / name, data)
+        stem = f"predictions-{models.index(task['model']) + 1}-{task['repeat']}"
+        arms.setdefault(stem, []).append(result)
+    if len(arms) == 1:
+        arms["predictions"] = list(results)
+    for stem, of_arm in arms.items():
+        for name, data in prediction_files(of_arm, stem).items():
+            write_atomically(out / name, data)
 
 
 def _earlier(folder: str) -> list[Answer]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.batch.drive import Result
-from agent.batch.folder import ANSWERS
+from agent.batch.predictions import ANSWERS, EVALUATION
 from agent.budget import is_of_day
 from agent.errors import UsageError
 
-KEY = "evaluation"
+KEY = EVALUATION
 """Under which a task's `case` holds what it is: case, model, repeat, class and digest."""
 
 

@@ -60,7 +60,16 @@ def test_the_table_the_figures_the_page_and_the_ladder_are_written(folder, capsy
     predicted = [json.loads(one) for one in (folder / "new/predictions-2-1.jsonl").read_text().splitlines()]
     assert [one["instance_id"] for one in predicted] == [f"c{number}" for number in range(12)]
     assert {one["model_name_or_path"] for one in predicted} == {f"scripted/{folder / 'two'}"}
+    assert not (folder / "new/predictions.jsonl").exists()  # a grader would take the last of each case
     assert "<svg" in (folder / "new/evaluation.html").read_text()
+
+
+def test_one_model_once_has_its_predictions_where_a_batch_has_them(folder):
+    ended(folder, "new", one=12, two=2)
+    assert run(["eval", "cases.jsonl", "--out", "new", "--resume", "--model=scripted/one"]) == 0
+    for name in ("predictions.jsonl", "predictions-1-1.jsonl"):
+        lines = [json.loads(one) for one in (folder / "new" / name).read_text().splitlines()]
+        assert [one["instance_id"] for one in lines] == [f"c{number}" for number in range(12)], name
 
 
 def test_a_model_that_got_worse_beyond_chance_is_exit_code_1(folder, capsys):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.cases.candidates import candidates, issue_of
+from agent.cases.candidates import between, candidates, issue_of
 from agent.git import Repository
 from tests.docker.project import git, make_project
 
@@ -74,3 +74,16 @@ def test_a_shallow_clone_ends_where_it_ends(tmp_path: Path) -> None:
 )
 def test_an_issue_is_the_message_without_its_trailers(message: str, issue: str) -> None:
     assert issue_of(message) == issue
+
+
+def test_a_file_that_is_known_for_a_test_is_one_whatever_its_name(tmp_path: Path) -> None:
+    repo = make_project(tmp_path)
+    (repo / "calc.py").write_text("a = 1\n")
+    (repo / "checks.py").write_text("def test_a(): ...\n")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "fix with a test of an odd name")
+    with Repository(repo) as repository:
+        before, after = (repository.resolve(rev) for rev in ("HEAD~", "HEAD"))
+        assert between(repository, before, after, "x") is None
+        found = between(repository, before, after, "x", ["checks.py", "tests/other.py"])
+    assert found and list(found.tests) == ["checks.py"] and list(found.product) == ["calc.py"]

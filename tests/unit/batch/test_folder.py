@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent.batch.drive import Result
 from agent.batch.folder import Folder, merged, read_results, write_results
+from agent.batch.instances import task_of
 from agent.errors import UsageError
 
 
@@ -32,6 +34,35 @@ def test_each_result_is_on_the_disk_when_it_is_added(tmp_path):
         {"instance_id": "a", "model_name_or_path": "a/b", "model_patch": "diff\udce9"},
         {"instance_id": "b", "model_name_or_path": "a/b", "model_patch": ""},
     ]
+
+
+def test_each_benchmark_gets_its_own_form_of_prediction(tmp_path):
+    multi = {"org": "cli", "repo": "cli", "number": 7, "resolved_issues": [], "base": {"sha": "a"}}
+    pro = {"problem_statement": "It is wrong.", "dockerhub_tag": "o.n-1"}
+    with Folder(tmp_path, resume=False) as folder:
+        folder.add(
+            replace(result("plain"), case=task_of({"problem_statement": "It is wrong."}).get("case", {}))
+        )
+        folder.add(replace(result("cli__cli-7"), case=task_of(multi)["case"]))
+        folder.add(replace(result("instance_o__n-1"), case=task_of(pro)["case"]))
+        folder.add(replace(result("instance_o__n-2", "limit"), case=task_of(pro)["case"]))
+        folder.add(replace(result("instance_o__n-3", "crash"), case=task_of(pro)["case"]))
+    assert lines(tmp_path / "predictions.jsonl")[:3] == [
+        {"instance_id": "plain", "model_name_or_path": "a/b", "model_patch": "diff\udce9"},
+        {"org": "cli", "repo": "cli", "number": 7, "fix_patch": "diff\udce9"},
+        {"instance_id": "instance_o__n-1", "model_name_or_path": "a/b", "model_patch": "diff\udce9"},
+    ]
+    assert json.loads((tmp_path / "predictions.json").read_text()) == [
+        {"instance_id": "instance_o__n-1", "patch": "diff\udce9", "prefix": "a__b"},
+        {"instance_id": "instance_o__n-2", "patch": "", "prefix": "a__b"},
+    ]
+
+
+@pytest.mark.parametrize("case", [{"instance": 5}, {"instance": {"set": []}}, {"evaluation": "x"}])
+def test_a_case_that_means_something_else_is_of_no_benchmark(tmp_path, case):
+    with Folder(tmp_path, resume=False) as folder:
+        folder.add(replace(result("a"), case=case))
+    assert [one["instance_id"] for one in lines(tmp_path / "predictions.jsonl")] == ["a"]
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))

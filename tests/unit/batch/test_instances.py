@@ -47,10 +47,10 @@ MULTI = {
 }
 
 
-def lines(folder, *instances):
+def lines(folder, *instances, images=False):
     path = folder / "instances.jsonl"
     path.write_text("".join(json.dumps(one) + "\n" for one in instances))
-    return read_tasks(str(path), str(folder))
+    return read_tasks(str(path), str(folder), images=images)
 
 
 def test_an_instance_of_each_set_is_a_task_at_its_commit(tmp_path):
@@ -86,3 +86,24 @@ def test_a_broken_instance_is_one_line_and_the_others_are_there(tmp_path):
     )
     assert [bool(one.fault) for one in found] == [True, True, True, False]
     assert "issue must be" in found[0].fault and "line 1" in found[0].fault
+
+
+def test_the_image_of_an_instance_is_named_as_its_set_names_it_if_it_is_asked_for(tmp_path):
+    own = {**SWE_BENCH, "instance_id": "b", "image": "mirror.example/sweb.eval.x86_64.b:v2"}
+    capitals = {**MULTI, "org": "BurntSushi", "repo": "ripgrep"}
+    instances = [SWE_BENCH, own, PRO, MULTI, capitals]
+    assert [one.image for one in lines(tmp_path, *instances)] == [None] * 5
+    assert [one.image for one in lines(tmp_path, *instances, images=True)] == [
+        "swebench/sweb.eval.x86_64.astropy_1776_astropy-12907:latest",
+        "mirror.example/sweb.eval.x86_64.b:v2",
+        "jefzda/sweap-images:owner.name-0123",
+        "mswebench/cli_m_cli:pr-123",
+        "mswebench/burntsushi_m_ripgrep:pr-123",
+    ]
+    nameless, tagless = lines(tmp_path, {**own, "image": ""}, {**PRO, "dockerhub_tag": None}, images=True)
+    assert "has no name" in nameless.fault and "has no name" in tagless.fault
+
+
+def test_a_test_command_may_stand_beside_the_fields_of_an_instance(tmp_path):
+    [line] = lines(tmp_path, {**SWE_BENCH, "test": "./tests/runtests.py --verbosity 2"})
+    assert line.test == "./tests/runtests.py --verbosity 2" and not line.fault
