@@ -20,7 +20,7 @@ from sandboxes.errors import SetupFailed
 from tests.docker.gate_harness import project
 from tests.docker.runners_image import LIMITS
 from tests.docker.sandbox_tools import environment_of
-from tests.docker.test_runners import CARGO, GO, GO_TESTS, RUST, RUST_BELOW
+from tests.docker.test_runners import CARGO, GO, GO_TESTS, JAVA_TESTS, RUST, RUST_BELOW
 
 pytestmark = pytest.mark.docker
 
@@ -334,6 +334,28 @@ def test_rust_compiles_what_is_patched_and_not_its_dependencies(tmp_path: Path) 
     assert "Compiling calc" in said
     assert "Compiling low" not in said
     assert "below ... FAILED" in said
+
+
+GRADLE = """\
+plugins { id 'java' }
+repositories { mavenCentral() }
+dependencies { testImplementation 'junit:junit:4.13.2' }
+"""
+
+
+def test_gradle(tmp_path: Path) -> None:
+    """With Debian's packages, where no repository of packages can be reached; then that is said."""
+    file = "src/test/java/com/x/CalcTest.java"
+    outcomes, warnings, summary = set_up(tmp_path, {"build.gradle": GRADLE, file: JAVA_TESTS})
+    assert outcomes == {
+        f"{file}::inside": "passed",
+        f"{file}::above": "failed",
+        f"{file}::off": "skipped",
+    }
+    assert summary == "Java, packages with Gradle 4.4.1"
+    for warning in warnings:
+        assert "failed (Could not resolve junit:junit:4.13.2 (" in warning
+        assert "packages of Debian's alone" in warning and warning.endswith("--image")
 
 
 def test_another_python_is_had_or_told_to_be_needed(tmp_path: Path) -> None:
