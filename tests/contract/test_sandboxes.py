@@ -6,7 +6,7 @@ import resource
 import subprocess
 import tarfile
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -52,8 +52,11 @@ class OfBubblewrap:
 
 
 def children_of(pid):
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [child for task in tasks for child in (task / "children").read_text().split()]
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError):  # a thread that has ended
+            found += (task / "children").read_text().split()
+    return found
 
 
 @pytest.fixture(
