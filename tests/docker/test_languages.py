@@ -42,6 +42,8 @@ PACKAGE = {
     "scripts": {"test": "node --test"},
     "dependencies": {"is-odd": "3.0.1"},
 }
+YARNS = {"packageManager": "yarn@4.9.2", "scripts": {"test": "yarn node --test"}}
+"""It is asked to run the script, too, in a sandbox without network."""
 NPM_LOCK = {
     "name": "y", "lockfileVersion": 3, "requires": True,
     "packages": {
@@ -181,7 +183,7 @@ def set_up(folder: Path, files: dict[str, object]) -> tuple[dict[str, str], tupl
         ({"package.json": PACKAGE, "package-lock.json": NPM_LOCK}, "npm by package-lock.json"),
         ({"package.json": PACKAGE, "yarn.lock": YARN_CLASSIC}, "yarn by yarn.lock"),
         (
-            {"package.json": {**PACKAGE, "packageManager": "yarn@4.9.2"}, "yarn.lock": YARN},
+            {"package.json": {**PACKAGE, **YARNS}, "yarn.lock": YARN},
             "yarn by yarn.lock",
         ),
     ],
