@@ -365,6 +365,7 @@ def test_a_sandbox_that_is_killed_while_it_is_filled_has_died(driver, tmp_path):
                 os.write(writing, bytes(1 << 15))
             time.sleep(0.5)
             driver.kill(sandbox)
+            time.sleep(0.5)  # a busy machine takes a while to end it, and the end of the tar must come after
             os.close(writing)
 
         async with anyio.create_task_group() as tasks:
