@@ -188,7 +188,7 @@ def test_a_set_up_that_fills_the_disk_is_ended_and_leaves_nothing(tmp_path, monk
 
     began = time.monotonic()
     anyio.run(main)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 900
     ours = f"label={owner.PID}={owner.labels('')[owner.PID]}"
     listed = subprocess.run(["docker", "ps", "-aq", "--filter", ours], check=True, capture_output=True)
     assert listed.stdout == b""

@@ -320,7 +320,7 @@ def test_a_set_up_that_fills_the_disk_is_ended(tmp_path, monkeypatch):
 
     began = time.monotonic()
     anyio.run(main)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 900
     assert not list((tmp_path / "cache").glob("*/env"))
 
 
