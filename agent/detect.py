@@ -159,7 +159,7 @@ def _rust(names: frozenset[str], read: Read) -> Iterator[Detected]:
 def _java(names: frozenset[str], read: Read) -> Iterator[Detected]:
     if "pom.xml" in names:
         yield Detected("./mvnw test" if "mvnw" in names else "mvn test", "pom.xml")
-    for name in ("build.gradle", "build.gradle.kts"):
+    for name in ("build.gradle", "build.gradle.kts", "settings.gradle", "settings.gradle.kts"):
         if name in names:
             yield Detected("./gradlew test" if "gradlew" in names else "gradle test", name)
 

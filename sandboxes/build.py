@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -24,6 +23,7 @@ import anyio.to_thread
 from sandboxes import owner
 from sandboxes.containers import affordable_cpus
 from sandboxes.devcontainer import Build
+from sandboxes.disk import Disk
 from sandboxes.dockerfile import KIND, NAME, OURS, own_lines, write_context
 from sandboxes.engine import CHUNK, Engine, Refused
 from sandboxes.errors import ImageUnavailable, SetupFailed
@@ -102,9 +102,9 @@ async def _build(engine: Engine, context: Path, build: Build, tag: str, log: Cal
     told = _Told(log)
     try:
         with anyio.move_on_after(TIME_LIMIT) as limit:
-            disk = await _Disk.of(engine)
+            room = _Room(await Disk.of_engine(engine))
             async with engine.post(f"/build?{urlencode(query)}", context) as answer:
-                fault = await _heard(answer, told, disk)
+                fault = await _heard(answer, told, room)
         if limit.cancelled_caught:
             fault = f"it took more than {TIME_LIMIT // 60} minutes"
         if fault:
@@ -124,7 +124,7 @@ def _proxies(log: Callable[[str], None]) -> dict[str, str]:
     return open_ones
 
 
-async def _heard(answer: asyncio.StreamReader, told: _Told, disk: _Disk) -> str:
+async def _heard(answer: asyncio.StreamReader, told: _Told, room: _Room) -> str:
     """Hear the engine out; returns the fault that ends the build, "" when none is told."""
     line = bytearray()
     while True:
@@ -134,7 +134,7 @@ async def _heard(answer: asyncio.StreamReader, told: _Told, disk: _Disk) -> str:
                 data = await answer.read(CHUNK)
             except ConnectionError:  # a build that is through may end so, too
                 data = b""
-        if full := disk.full():
+        if full := room.full():
             return full
         if data is None:
             continue
@@ -186,27 +186,16 @@ class _Told:
         self.tail = (self.tail + text)[-TAIL:]
 
 
-class _Disk:
-    """The disk of an engine on this machine; of another one nothing is known."""
+class _Room:
+    """What is left of the engine's disk while a build runs: its layers have no one container."""
 
-    def __init__(self, root: Path | None) -> None:
-        self._root = root
-        self._before = self._free()
-
-    @classmethod
-    async def of(cls, engine: Engine) -> _Disk:
-        root = (await engine.call(engine.api.info)).get("DockerRootDir")
-        return cls(Path(root) if root and engine.address.startswith("unix://") else None)
-
-    def _free(self) -> int | None:
-        try:
-            return shutil.disk_usage(self._root).free >> 20 if self._root else None
-        except OSError:
-            return None
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._before = disk.free_mb()
 
     def full(self) -> str:
         """Why a build must end for the disk's sake, "" when it need not."""
-        free = self._free()
+        free = self._disk.free_mb()
         if free is None or self._before is None:
             return ""
         if self._before - free > MOST_DISK_MB:

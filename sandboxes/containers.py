@@ -244,6 +244,16 @@ async def remove(engine: Engine, name: str) -> None:
         await anyio.sleep(0.1)
 
 
+async def written(engine: Engine, container_id: str) -> int:
+    """Bytes that a container wrote to the layer of its own; 0 when it is gone. Raises SandboxError."""
+    api = engine.api
+    url = f"{api.base_url}/v{api.api_version}/containers/{container_id}/json"
+    answer = await engine.call(api.get, url, params={"size": "1"}, timeout=120)
+    if not answer.ok and answer.status_code != 404:
+        raise SandboxError(f"the engine did not tell what a container wrote: {answer.reason}")
+    return int(answer.json().get("SizeRw") or 0)
+
+
 def _ulimits(limits: Limits, *, podman: bool) -> list[Any]:
     from docker.types import Ulimit
 

@@ -12,6 +12,7 @@ import json
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ import anyio.to_thread
 from sandboxes import inside
 from sandboxes.checkouts import ensure_linked
 from sandboxes.commands import GENERATED, TOOLBOX, TOOLS
-from sandboxes.containers import AGENT, agent_tmpfs, container, new_name
+from sandboxes.containers import AGENT, agent_tmpfs, container, new_name, written
 from sandboxes.detect import Plan, Repository, plan, scan
+from sandboxes.disk import Disk, bounded
 from sandboxes.docker import BUSYBOX, Sandbox
 from sandboxes.dockerfile import CERTIFICATE_VARIABLES
 from sandboxes.driver import Sandbox as AnySandbox
@@ -242,9 +244,11 @@ class _Setup:
             directories=_directories(),
         ) as container_id:
             sandbox = Sandbox(self._engine, container_id)
-            kept = await set_up(
-                sandbox, tree_tar, repository, work, path=self._path, host=self._host, log=self._log
-            )
+            size, disk = partial(written, self._engine, container_id), await Disk.of_engine(self._engine)
+            async with bounded(size, disk, copied=True):
+                kept = await set_up(
+                    sandbox, tree_tar, repository, work, path=self._path, host=self._host, log=self._log
+                )
             labels = {LABEL: json.dumps(kept, separators=(",", ":"))}
             path = kept["path"]
             await commit(self._engine, container_id, tag, kind="environment", path=path, labels=labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import time
@@ -32,6 +33,9 @@ GET_PYTHON = (
 NPM = re.compile(r"npm (?:error|ERR!) (.*)")
 FIRST = (re.compile(r"\[ERROR\] "), re.compile(r".*\bERR_PNPM_\w+"), re.compile(r"➤ YN(?!0000)\d{4}: .*"))
 """Lines of Maven, pnpm and yarn, of which the first says most."""
+GRADLES = "* What went wrong:"
+LONGEST_TOLD = 80
+"""Characters of a command that is told as it is."""
 PYTHONS = range(8, 16)
 """Minor versions of Python 3 that uv may be asked for."""
 
@@ -170,8 +174,9 @@ class Installer:
             failure = await self._run(command, folder=part.folder, variables=variables, seconds=step.seconds)
             if failure is None:
                 if failures:
-                    lost = step.lost[len(failures) - 1]
-                    self.warnings.append(f"`{step.tries[0]}` failed ({telling(failures[0])}): {lost}")
+                    lost, first = step.lost[len(failures) - 1], step.tries[0]
+                    said = step.what if len(first) > LONGEST_TOLD else f"`{first}`"
+                    self.warnings.append(f"{said} failed ({telling(failures[0])}): {lost}")
                 return True
             failures.append(failure)
             if command != step.tries[-1]:
@@ -290,8 +295,22 @@ def telling(log: str) -> str:
         # what follows the code says what it means, and only then comes advice
         said = [hit[1] for hit in npm if not hit[1].startswith(("code ", "path ", "A complete log"))]
         return f"npm error {said[0] if said else npm[0][1]}"[:300]
+    if GRADLES in lines:
+        return _shortened(_gradles(lines[lines.index(GRADLES) + 1 :]))
     for first in FIRST:
         if matching := [line for line in lines if first.match(line)]:
-            return matching[0][:300]
+            return _shortened(matching[0].removesuffix(" -> [Help 1]"))
     errors = [line for line in lines if re.match(r"(error|fatal)\b|E:|\w*(Error|Exception)\b", line, re.I)]
     return (errors or lines or ["no output"])[-1][:300]
+
+
+def _gradles(lines: Sequence[str]) -> str:
+    """What went wrong with a build of Gradle's: what it could not do, and the innermost cause."""
+    said = list(itertools.takewhile(lambda line: not line.startswith("* "), lines)) or ["it did not say what"]
+    causes = [line.removeprefix("> ") for line in said if line.startswith("> ")] or said[:1]
+    return causes[0].rstrip(".") + (f" ({causes[-1].rstrip('.')})" if len(causes) > 1 else "")
+
+
+def _shortened(line: str) -> str:
+    """A line that says first what could not be done, and last why."""
+    return line if len(line) <= 300 else f"{line[:150]} … {line[-147:]}"

@@ -41,8 +41,10 @@ MADE = {
 }
 CAPABILITY = "CAP_WAKE_ALARM"
 """Process 1 keeps this one, which is good for nothing in a user namespace: who has less can't trace it."""
-INIT = 'trap "" CHLD; echo ready; exec sleep {seconds} </dev/null >/dev/null 2>&1'
-"""Process 1: bash ignores SIGCHLD and what it becomes inherits that, so that the kernel reaps orphans."""
+SLEEP = "/opt/sleep"
+INIT = f'trap "" CHLD; echo ready; exec -a sleep {SLEEP} {{seconds}} </dev/null >/dev/null 2>&1'
+"""Process 1: bash ignores SIGCHLD and what it becomes inherits that, so that the kernel reaps orphans. It is a program
+that nobody may read, so that what the kernel tells of the process is root's, down to the list of its descriptors."""
 OPTIONS = ("--as-pid-1", "--size", "--perms", "--clearenv")
 MEND = {
     "apt-get": "apt-get install bubblewrap", "dnf": "dnf install bubblewrap", "pacman": "pacman -S bubblewrap",
@@ -71,6 +73,7 @@ class Machine:
     python: str
     """A Python 3.11 or newer below /usr, its own path."""
     python_version: str
+    sleep: str
     path: str = PATH
 
     @classmethod
@@ -100,7 +103,12 @@ class Machine:
         bash = next((path for path in ("/bin/bash", "/usr/bin/bash") if os.access(path, os.X_OK)), None)
         if bash is None:
             raise EngineUnavailable("bash is needed below /usr for sandboxes by bubblewrap: install it")
-        return cls(bwrap, _said(bwrap, "--version"), (bash,), *_python())
+        sleep = shutil.which("sleep", path=PATH)
+        if sleep is None:
+            raise EngineUnavailable(
+                "the program sleep is needed for sandboxes by bubblewrap: install coreutils"
+            )
+        return cls(bwrap, _said(bwrap, "--version"), (bash,), *_python(), sleep)
 
     @staticmethod
     def sizes(limits: Limits) -> dict[str, int]:
@@ -116,8 +124,8 @@ class Machine:
     def arguments(
         self, limits: Limits, *, binds: Sequence[Bind], network: bool, files: Mapping[str, bytes]
     ) -> list[str | tuple[str, str]]:
-        """bubblewrap's arguments. ("path", …) stands for a folder that the commands' user may not be able to reach,
-        ("data", …) for the descriptor of a text."""
+        """bubblewrap's arguments. ("read", …) and ("written", …) stand for a folder that the commands' user may not be
+        able to reach, ("data", …) for the descriptor of a text, ("file", …) for that of an open file."""
         words: list[str | tuple[str, str]] = [
             "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup",
             *([] if network else ["--unshare-net"]),
@@ -147,9 +155,10 @@ class Machine:
         for bind in binds:
             words += [
                 "--bind" if bind.writable else "--ro-bind",
-                ("path", str(bind.source)),
+                ("written" if bind.writable else "read", str(bind.source)),
                 bind.target,
             ]
+        words += ["--perms", "0111", "--ro-bind-data", ("file", self.sleep), SLEEP]
         words += ["--chdir", "/", "--remount-ro", "/"]
         return [*words, "--", *self.shell, "-c", INIT.format(seconds=limits.lifetime_seconds)]
 

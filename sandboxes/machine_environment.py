@@ -17,6 +17,7 @@ import tarfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ import anyio.to_thread
 from sandboxes import owner
 from sandboxes.commands import TOOLBOX, TOOLS
 from sandboxes.detect import plan, scan
+from sandboxes.disk import Disk, bounded, size_of
 from sandboxes.environment import ENV, LIMITS, RECIPE, Work, digest_of, set_up
 from sandboxes.errors import SandboxError
 from sandboxes.hostnet import HostNetwork
@@ -89,9 +91,13 @@ async def prepare(
                     ]
                     files = await anyio.to_thread.run_sync(_network_files)
                     variables = {"PATH": f"{ENV}/bin:{PATH}"}
-                    async with driver.bare(
-                        LIMITS, binds=binds, variables=variables, files=files, network=True
-                    ) as sandbox:
+                    size = partial(anyio.to_thread.run_sync, size_of, folder / "env")
+                    async with (
+                        driver.bare(
+                            LIMITS, binds=binds, variables=variables, files=files, network=True
+                        ) as sandbox,
+                        bounded(size, Disk(folder)),
+                    ):
                         kept = await set_up(
                             sandbox,
                             tree_tar,

@@ -17,12 +17,14 @@ install_packages() {
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
+missing=()
 for wanted in "$@"; do
     if ! command -v "${wanted%%:*}" >/dev/null; then
         may_install || fail "${wanted%%:*} is needed: install ${wanted##*:} with your package manager"
-        install_packages "${wanted##*:}"
+        missing+=("${wanted##*:}")
     fi
 done
+if [ "${#missing[@]}" -gt 0 ]; then install_packages "${missing[@]}"; fi
 
 # --- git, Python and the virtual environment
 python=""

@@ -131,12 +131,19 @@ class Supervisor:
         os.set_inheritable(told, True)
         words = ["--info-fd", str(told), "--seccomp", syscalls.in_memory(self._filter)]
         arguments = self._settings["arguments"]
-        staged = syscalls.staged_folders([word[1] for word in arguments if word[0] == "path"])
+        read, written = ([word[1] for word in arguments if word[0] == kind] for kind in ("read", "written"))
+        staged = syscalls.staged_folders(read, written)
         for word in arguments:
             if isinstance(word, str):
                 words.append(word)
+            elif word[0] == "data":
+                words.append(syscalls.in_memory(word[1].encode()))
+            elif word[0] == "file":
+                fd = os.open(word[1], os.O_RDONLY)
+                os.set_inheritable(fd, True)
+                words.append(str(fd))
             else:
-                words.append(staged[word[1]] if word[0] == "path" else syscalls.in_memory(word[1].encode()))
+                words.append(staged[word[1]])
         if self._group is not None:
             at = words.index("--chdir")
             words[at:at] = self._shown_group(self._group)
@@ -387,9 +394,10 @@ class Supervisor:
 
 
 def main(control: int) -> None:
-    # the first to go when the machine runs out of memory, with all that it starts
+    # among the first to go when the machine runs out of memory, with all that it starts; before it go the commands of
+    # the tools, which raise theirs
     with open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")
+        file.write("500")
     syscalls.hide()
     os.chdir("/")
     os.set_inheritable(control, False)  # it was handed down, and is to go no further

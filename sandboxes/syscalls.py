@@ -20,12 +20,15 @@ UID = GID = 1000
 ROOTS = 65533
 """Who they are on the host, when the agent runs as root there: a number that Debian's policy keeps unused."""
 STAGE = "/mnt"
+DEVICES = ("/dev/full", "/dev/null", "/dev/random", "/dev/tty", "/dev/urandom", "/dev/zero")
+"""Those that bubblewrap shows of the host's."""
 
 _CLONE_NEWNS, _CLONE_NEWCGROUP, _CLONE_NEWUTS, _CLONE_NEWIPC = 0x20000, 0x02000000, 0x04000000, 0x08000000
 _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 _ALL = _CLONE_NEWNS | _CLONE_NEWCGROUP | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWUSER
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP = 4, 24, 38, 22
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 0x20
+_MS_NOATIME, _MS_NODIRATIME = 0x400, 0x800
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _NS_GET_USERNS = 0xB701
 _CAPABILITY_VERSION = 0x20080522
@@ -48,8 +51,8 @@ def enter(pidfd: int, *, processes: bool, network: bool) -> None:
 
 
 def tighten(pid: int, places: Mapping[str, int]) -> None:
-    """Bound how many files each place may hold, and make the kernel's settings read-only, in the mount namespace of a
-    process. Raises OSError."""
+    """Bound how many files each place may hold, and make the kernel's settings and the nodes of devices read-only (what
+    is written to a device goes through all the same), in the mount namespace of a process. Raises OSError."""
     mounts = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
     owner = fcntl.ioctl(mounts, _NS_GET_USERNS)  # bubblewrap's command may be in a user namespace below it
     sys.meta_path.clear()
@@ -61,6 +64,9 @@ def tighten(pid: int, places: Mapping[str, int]) -> None:
     _mount(settings.encode(), settings, _MS_BIND)
     locked = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
     _mount(None, settings, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | locked)
+    for device in DEVICES:
+        kept = os.statvfs(device).f_flag & (locked | _MS_NOATIME | _MS_NODIRATIME)
+        _mount(None, device, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | kept)
 
 
 def become_user(limits: Mapping[str, Any], most: int) -> None:
@@ -137,26 +143,37 @@ def in_memory(data: bytes) -> str:
     return str(fd)
 
 
-def staged_folders(folders: Sequence[str]) -> dict[str, str]:
-    """Folder -> where the commands' user can reach it.
+def staged_folders(read: Sequence[str], written: Sequence[str]) -> dict[str, str]:
+    """Folder -> where the commands' user can reach it, for those that are only read and those that are written to.
 
     That is where it is, but for root: in a mount namespace of its own it lays its folders open to the other user that
-    it becomes.
+    it becomes. Those that are only read are seen through an overlay there: of a plain mount a sandbox could read in
+    /proc/self/mountinfo where the folder is on the host.
     """
-    if os.geteuid() != 0 or not folders:
-        return {folder: folder for folder in folders}
+    if os.geteuid() != 0 or not (read or written):
+        return {folder: folder for folder in (*read, *written)}
     try:
         call(_libc.unshare, _CLONE_NEWNS)
     except PermissionError:  # root of a container, which may not mount but in a user namespace of its own
         _own_user_namespace()
     _mount(None, "/", _MS_REC | _MS_PRIVATE)
-    opened = {folder: os.open(folder, os.O_PATH | os.O_DIRECTORY) for folder in folders}
+    opened = {folder: os.open(folder, os.O_PATH | os.O_DIRECTORY) for folder in (*read, *written)}
     _mount(b"tmpfs", STAGE, 0, b"tmpfs", b"mode=755")
+    os.mkdir(f"{STAGE}/empty")
     staged = {}
     for number, (folder, fd) in enumerate(opened.items()):
-        staged[folder] = f"{STAGE}/{number}"
-        os.mkdir(staged[folder])
-        _mount(f"/proc/self/fd/{fd}".encode(), staged[folder], _MS_BIND)
+        staged[folder] = place = f"{STAGE}/{number}"
+        os.mkdir(place)
+        _mount(f"/proc/self/fd/{fd}".encode(), place, _MS_BIND)
+        if folder in read:
+            over = f"{STAGE}/over-{number}"
+            os.mkdir(over)
+            try:
+                # of two folders, as an overlay that can't be written to must be
+                _mount(b"overlay", over, _MS_RDONLY, b"overlay", f"lowerdir={place}:{STAGE}/empty".encode())
+            except OSError:
+                continue  # this kernel, or this file system, has none
+            staged[folder] = over
     return staged
 
 

@@ -30,6 +30,8 @@ TOOLCHAINS = {
     # Debian keeps a newer Rust for its browsers
     "rust": ("cargo-web rustc-web", "cargo rustc"),
     "java": ("default-jdk-headless maven",),
+    # with the library that such builds' tests name most, for where no repository of packages is reached
+    "gradle": ("default-jdk-headless gradle junit4 libhamcrest-java",),
 }
 """Packages of the distribution; where the first cannot be installed, the next."""
 APT = """

@@ -7,8 +7,13 @@ browser=chromium-headless-shell
 for program in chromium chromium-browser google-chrome; do
     if command -v "$program" >/dev/null; then browser=$program; fi
 done
+# Podman's service is tested where it is installed, or can be: with its own network and init, which it only recommends
+podman=()
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    podman=(/usr/lib/podman/netavark:netavark catatonit:catatonit podman:podman)
+fi
 # the tools are tested on the host too, and both drivers
-ENGINE_NEEDED=1 sandboxes/setup.sh rg:ripgrep busybox:busybox bwrap:bubblewrap "$browser:$browser"
+ENGINE_NEEDED=1 sandboxes/setup.sh rg:ripgrep busybox:busybox bwrap:bubblewrap "$browser:$browser" "${podman[@]}"
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy

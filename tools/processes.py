@@ -31,6 +31,19 @@ class Finished:
     seconds: float
 
 
+def _first_to_go(pid: int) -> None:
+    """Have the kernel, out of memory, end this process before the server: what it makes the kernel hold (files, pipes)
+    counts for no process. It is the most there is, since a sandbox may begin with more than nothing."""
+    for _ in range(100):
+        try:
+            Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
+            return
+        except PermissionError:
+            time.sleep(0.001)  # until it is its own program, it is hidden as the server is
+        except OSError:
+            return  # it has ended
+
+
 class Processes:
     """Starts processes and finds all of their descendants, also those that left their group or lost their parent."""
 
@@ -67,10 +80,7 @@ class Processes:
                 start_new_session=True,
             )
             self._known[process.pid] = process
-        with contextlib.suppress(OSError):
-            # What it makes the kernel hold (files, pipes) counts for no process: without this the kernel, out of
-            # memory, might as well end the server.
-            Path(f"/proc/{process.pid}/oom_score_adj").write_text("500")
+        _first_to_go(process.pid)
         return process
 
     def run(

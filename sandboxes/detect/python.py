@@ -31,7 +31,7 @@ from sandboxes.detect.python_tools import (
 from sandboxes.detect.tree import COMPILED, REQUIREMENTS_NAME, Repository
 
 PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
-CONDA = re.compile(r"environment\.ya?ml|conda\.ya?ml|meta\.yaml")
+CONDA = re.compile(r"environment[\w.-]*\.ya?ml|conda[\w.-]*\.ya?ml|meta\.yaml")
 PYTHON_TEST = re.compile(r"(?:.*/)?(?:test_[^/]*|[^/]*_test|conftest)\.py")
 _DEVELOPERS = re.compile(r"(?:^|[^a-z])dev", re.I)
 ASIDE = frozenset(
@@ -156,12 +156,12 @@ def _plan(repository: Repository, folder: str, members: tuple[str, ...]) -> Pyth
     loose += [*_pipfile(repository, warnings), *_nox(repository.text("noxfile.py"))]
     if setup_cfg.has_option("options", "tests_require"):
         loose += setup_cfg.get("options", "tests_require").splitlines()
-    for name in sorted(name for name in repository.names if CONDA.fullmatch(name)):
-        if not installable and not files and not loose:
-            warnings.append(
-                f"{name} is for conda, which is not supported: nothing of it was installed; put the packages into "
-                "requirements.txt, or name an image that has them: --image"
-            )
+    condas = sorted(name for name in repository.names if CONDA.fullmatch(name))
+    if condas and not installable and not files and not loose:
+        warnings.append(
+            f"{' and '.join(condas)}: conda is not supported, and nothing of it was installed; put the packages into "
+            "requirements.txt, or name an image that has them: --image"
+        )
     lock, constraints = _locked(manifests)
     return PythonPlan(
         folder=folder,

@@ -14,6 +14,8 @@ from sandboxes.types import Environment, Limits
 
 SMALL = Limits(memory_mb=512, pids=64, workspace_mb=32, tmp_mb=16, lifetime_seconds=600)
 RUN = "sandbox-tests"
+FILL = "for i in $(seq 20); do head -c 20M /dev/zero > /opt/env/$i; sleep 0.1; done; sleep 1100"
+"""A set-up command that writes 400 MB and does not end by itself."""
 
 
 def tar_of(path: Path, files: Mapping[str, bytes], links: Mapping[str, str] | None = None) -> Path:

@@ -20,7 +20,7 @@ from sandboxes.errors import SetupFailed
 from tests.docker.gate_harness import project
 from tests.docker.runners_image import LIMITS
 from tests.docker.sandbox_tools import environment_of
-from tests.docker.test_runners import CARGO, GO, GO_TESTS, RUST, RUST_BELOW
+from tests.docker.test_runners import CARGO, GO, GO_TESTS, JAVA_TESTS, RUST, RUST_BELOW
 
 pytestmark = pytest.mark.docker
 
@@ -42,6 +42,8 @@ PACKAGE = {
     "scripts": {"test": "node --test"},
     "dependencies": {"is-odd": "3.0.1"},
 }
+YARNS = {"packageManager": "yarn@4.9.2", "scripts": {"test": "yarn node --test"}}
+"""It is asked to run the script, too, in a sandbox without network."""
 NPM_LOCK = {
     "name": "y", "lockfileVersion": 3, "requires": True,
     "packages": {
@@ -181,7 +183,7 @@ def set_up(folder: Path, files: dict[str, object]) -> tuple[dict[str, str], tupl
         ({"package.json": PACKAGE, "package-lock.json": NPM_LOCK}, "npm by package-lock.json"),
         ({"package.json": PACKAGE, "yarn.lock": YARN_CLASSIC}, "yarn by yarn.lock"),
         (
-            {"package.json": {**PACKAGE, "packageManager": "yarn@4.9.2"}, "yarn.lock": YARN},
+            {"package.json": {**PACKAGE, **YARNS}, "yarn.lock": YARN},
             "yarn by yarn.lock",
         ),
     ],
@@ -334,6 +336,28 @@ def test_rust_compiles_what_is_patched_and_not_its_dependencies(tmp_path: Path) 
     assert "Compiling calc" in said
     assert "Compiling low" not in said
     assert "below ... FAILED" in said
+
+
+GRADLE = """\
+plugins { id 'java' }
+repositories { mavenCentral() }
+dependencies { testImplementation 'junit:junit:4.13.2' }
+"""
+
+
+def test_gradle(tmp_path: Path) -> None:
+    """With Debian's packages, where no repository of packages can be reached; then that is said."""
+    file = "src/test/java/com/x/CalcTest.java"
+    outcomes, warnings, summary = set_up(tmp_path, {"build.gradle": GRADLE, file: JAVA_TESTS})
+    assert outcomes == {
+        f"{file}::inside": "passed",
+        f"{file}::above": "failed",
+        f"{file}::off": "skipped",
+    }
+    assert summary == "Java, packages with Gradle 4.4.1"
+    for warning in warnings:
+        assert "failed (Could not resolve junit:junit:4.13.2 (" in warning
+        assert "packages of Debian's alone" in warning and warning.endswith("--image")
 
 
 def test_another_python_is_had_or_told_to_be_needed(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import anyio
 import pytest
 
 from sandboxes.docker import Docker
+from sandboxes.engine import Engine
+from sandboxes.images import base_image_tag, ensure_base_image
 from tests.docker.project import ABOVE, fix, make_project
 from tests.docker.sandbox_tools import SMALL, environment_of
 
@@ -18,8 +20,24 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(scope="module")
+def base_image():
+    """Podman has the base image that the Docker engine has: to make one of its own takes minutes."""
+    tag = base_image_tag()
+    if subprocess.run(["podman", "image", "exists", tag]).returncode == 0:
+        return
+
+    async def ensured():
+        await ensure_base_image(await Engine.connect(), print)
+
+    anyio.run(ensured)
+    with subprocess.Popen(["docker", "save", tag], stdout=subprocess.PIPE) as saved:
+        subprocess.run(["podman", "load", "-q"], stdin=saved.stdout, check=True)
+    assert saved.returncode == 0
+
+
 @pytest.fixture
-def service(tmp_path, monkeypatch):
+def service(base_image, tmp_path, monkeypatch):
     runtime = shutil.which("crun") or shutil.which("runc") or "crun"
     address = f"unix://{tmp_path}/s"
     command = ["podman", "--runtime", runtime, "system", "service", "--time=0", address]

@@ -3,13 +3,15 @@
 import json
 import subprocess
 import sys
+import time
 
 import anyio
 import pytest
 
+from sandboxes import disk, owner
 from sandboxes.docker import Docker
 from sandboxes.errors import SetupFailed
-from tests.docker.sandbox_tools import RUN, a_tools_dir, environment_of, tar_of
+from tests.docker.sandbox_tools import FILL, RUN, a_tools_dir, environment_of, tar_of
 
 pytestmark = pytest.mark.docker
 
@@ -174,3 +176,19 @@ anyio.run(main)
     assert answers[0] == answers[1]
     assert answers[0].startswith("sha256:")
     remove_image(answers[0])
+
+
+def test_a_set_up_that_fills_the_disk_is_ended_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "MOST_MB", 50)
+
+    async def main():
+        docker = await Docker.connect()
+        with pytest.raises(SetupFailed, match=r"wrote more than 0\.05 GB to the disk; let it install less"):
+            await environment_of(docker, tmp_path, {"a": str(tmp_path).encode()}, setup=[FILL])
+
+    began = time.monotonic()
+    anyio.run(main)
+    assert time.monotonic() - began < 900
+    ours = f"label={owner.PID}={owner.labels('')[owner.PID]}"
+    listed = subprocess.run(["docker", "ps", "-aq", "--filter", ours], check=True, capture_output=True)
+    assert listed.stdout == b""

@@ -13,14 +13,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from sandboxes import seccomp
+from sandboxes import disk, seccomp
 from sandboxes.bubblewrap import Bubblewrap
 from sandboxes.driver import connect
-from sandboxes.errors import EngineUnavailable, SandboxError
+from sandboxes.errors import EngineUnavailable, SandboxError, SetupFailed
 from sandboxes.machine import Bind, Machine
 from sandboxes.types import Limits
 from tests.docker.project import ABOVE, BUGGY, FIXED_LINE, agent, fix, git, make_project
-from tests.docker.sandbox_tools import SMALL, environment_of
+from tests.docker.sandbox_tools import FILL, SMALL, environment_of
 
 LINKS = [name for name in ("bin", "lib", "lib32", "lib64", "libx32", "sbin") if Path("/", name).exists()]
 PLACES = ["dev", "etc", "home", "opt", "proc", "run", "sys", "tmp", "usr", "var", "workspace"]
@@ -49,7 +49,7 @@ def test_nothing_of_the_host_is_to_be_seen_but_its_programs(tmp_path):
     async def test(sandbox):
         assert (await says(sandbox, "ls /")).split() == sorted([*LINKS, *PLACES])
         assert (await says(sandbox, "ls /home /opt /run /var; ls -d /root /mnt 2>/dev/null")).split() == [
-            *["/home:", "agent", "/opt:", "/run:", "/var:", "run"],
+            *["/home:", "agent", "/opt:", "sleep", "/run:", "/var:", "run"],
         ]
         assert "shadow" not in await says(sandbox, "ls /etc")
         assert (
@@ -124,6 +124,21 @@ def test_the_filter_is_a_program_that_always_ends_in_an_answer():
         assert int.from_bytes(steps[-1][:2], sys.byteorder) == 6
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user can't lay an overlay everywhere")
+def test_what_is_mounted_does_not_say_where_it_is_on_the_host(tmp_path):
+    folder = tmp_path / "project"
+    folder.mkdir(mode=0o755)
+    (folder / "file").write_text("content")
+
+    async def test(sandbox):
+        mounts = await says(sandbox, "cat /opt/env/file /proc/self/mountinfo; touch /opt/env/x 2>&1")
+        assert mounts.startswith("content")
+        assert " /opt/env " in mounts and "Read-only file system" in mounts
+        assert str(tmp_path) not in mounts
+
+    in_sandbox(tmp_path, test, binds=[Bind(folder, "/opt/env")])
+
+
 TRACING = """
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
@@ -133,6 +148,10 @@ try:
     open("/proc/1/mem", "wb")
 except OSError as error:
     print(error.strerror)
+try:
+    os.listdir("/proc/1/fd")
+except OSError as error:
+    print(error.strerror)
 """
 KILLING = "import os\nprint('began', flush=True)\nwhile True:\n try: os.kill(-1, 9)\n except OSError: pass\n"
 
@@ -140,7 +159,7 @@ KILLING = "import os\nprint('began', flush=True)\nwhile True:\n try: os.kill(-1,
 def test_the_keeper_is_out_of_reach_of_all_that_runs_inside(tmp_path):
     async def test(sandbox):
         done = await sandbox.run(["/usr/bin/python3", "-c", TRACING], timeout=20)
-        assert done.output == b"Operation not permitted\nPermission denied\n"
+        assert done.output == b"Operation not permitted\nPermission denied\nPermission denied\n"
         await sandbox.run(
             'echo kept > f; setsid python3 -c "$CODE" & sleep 1', timeout=20, env={"CODE": KILLING}
         )
@@ -189,7 +208,7 @@ OWNER = """
 import sys, anyio
 from pathlib import Path
 from sandboxes.bubblewrap import Bubblewrap
-from tests.docker.sandbox_tools import SMALL, environment_of
+from tests.docker.sandbox_tools import FILL, SMALL, environment_of
 
 async def main(folder):
     driver = await Bubblewrap.connect(folder / "cache")
@@ -289,6 +308,20 @@ def test_a_set_up_that_fails_leaves_nothing_in_the_cache(tmp_path):
         "toolbox",
         "tools",
     ]
+
+
+def test_a_set_up_that_fills_the_disk_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "MOST_MB", 50)
+
+    async def main():
+        driver = await Bubblewrap.connect(tmp_path / "cache")
+        with pytest.raises(SetupFailed, match=r"wrote more than 0\.05 GB to the disk; let it install less"):
+            await environment_of(driver, tmp_path, {"a": b""}, setup=[FILL])
+
+    began = time.monotonic()
+    anyio.run(main)
+    assert time.monotonic() - began < 900
+    assert not list((tmp_path / "cache").glob("*/env"))
 
 
 # --- the choice

@@ -36,6 +36,7 @@ UNITTEST = "import unittest\n\nclass TestA(unittest.TestCase):\n    def test_a(s
         ({"Cargo.toml": "[package]\n", "Makefile": "test:\n"}, "cargo test", "Cargo.toml"),
         ({"pom.xml": "", "mvnw": ""}, "./mvnw test", "pom.xml"),
         ({"build.gradle.kts": ""}, "gradle test", "build.gradle.kts"),
+        ({"settings.gradle": "", "app/build.gradle": "", "gradlew": ""}, "./gradlew test", "settings.gradle"),
         (
             {"package.json": json.dumps({"scripts": {
                 "test": "npm run test:unit && npm run test:types", "test:unit": "c8 node --test"}})},

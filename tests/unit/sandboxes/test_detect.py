@@ -387,7 +387,11 @@ def test_conda_is_told_to_be_unknown_where_nothing_else_says_what_to_install(tmp
     conda = {"environment.yml": "dependencies:\n  - numpy\n", "a.py": ""}
     found = of(tmp_path, conda)
     assert found is not None
-    assert "environment.yml is for conda, which is not supported" in found.warnings[0]
+    [warning] = found.warnings
+    assert warning.startswith("environment.yml: conda is not supported, and nothing of it was installed; put")
+    assert "--image" in warning
+    [warning] = of(tmp_path, {**conda, "meta.yaml": "", "environment-dev.yml": ""}).warnings
+    assert warning.startswith("environment-dev.yml and environment.yml and meta.yaml: conda")
     assert "--image" in found.warnings[0]
     found = of(tmp_path, {**conda, "pyproject.toml": '[project]\nname = "x"\n'})
     assert found is not None

@@ -197,10 +197,66 @@ def test_maven(tmp_path, files, program, warned):
     assert [warned in warning for warning in found.warnings] == ([True] if warned else [])
 
 
-def test_gradle_is_told_to_be_unknown(tmp_path):
-    found = part(tmp_path, {"build.gradle.kts": "", "gradlew": ""})
-    assert (found.toolchains, found.steps) == ((), ())
-    assert "--image" in found.warnings[0]
+PROPERTIES = "gradle/wrapper/gradle-wrapper.properties"
+
+
+def distribution(version):
+    return f"distributionUrl=https\\://services.gradle.org/distributions/gradle-{version}-bin.zip\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "toolchain", "program", "said", "warned"),
+    [
+        ({"build.gradle": "plugins { id 'java' }\n"}, "gradle", "gradle ", "Gradle 4.4.1", []),
+        ({"build.gradle.kts": "", "gradlew": ""}, "java", "sh ./gradlew ", "with Gradle", []),
+        (
+            {"settings.gradle": "", "app/build.gradle": "", "b/build.gradle": ""},
+            "gradle",
+            "gradle ",
+            "Gradle",
+            [],
+        ),
+        (
+            {"build.gradle": "", "gradlew": "", PROPERTIES: distribution("8.14.3")},
+            "java",
+            "sh ./gradlew ",
+            "Gradle 8.14.3",
+            [],
+        ),
+        (
+            {"build.gradle": "", "gradlew": "", PROPERTIES: distribution("6.9")},
+            "java",
+            "sh ./gradlew ",
+            "Gradle 6.9",
+            ["--image gradle:6.9-jdk11"],
+        ),
+        (
+            {"build.gradle.kts": "java { toolchain { languageVersion = JavaLanguageVersion.of(21) } }"},
+            "gradle",
+            "gradle ",
+            "Gradle",
+            ["--image gradle:jdk21"],
+        ),
+        ({"build.gradle": "sourceCompatibility = '1.8'\n"}, "gradle", "gradle ", "Gradle", []),
+        ({"build.gradle": "targetCompatibility = JavaVersion.VERSION_21"}, "gradle", "", "", ["Java 21"]),
+    ],
+)
+def test_gradle(tmp_path, files, toolchain, program, said, warned):
+    found = part(tmp_path, files)
+    assert (found.folder, found.toolchains) == ("", (toolchain,))
+    assert said in found.summary
+    assert f"&& {program}" in found.steps[2].tries[0]
+    # Debian's packages can stand in only where Debian's Gradle does
+    assert len(found.steps[2].tries) == (1 if "gradlew" in files else 2)
+    assert "--image" in found.mend
+    assert [word in warning for word, warning in zip(warned, found.warnings, strict=True)] == [True] * len(
+        warned
+    )
+
+
+def test_the_folder_that_holds_gradles_settings_is_the_build(tmp_path):
+    files = {"x/settings.gradle": "", "x/build.gradle": "", "x/a/build.gradle": "", "README": ""}
+    assert part(tmp_path, files).folder == "x"
 
 
 def test_a_python_project_with_a_front_end_needs_both(tmp_path):

@@ -153,7 +153,11 @@ def test_the_go_proxy_is_passed_on(host):
             "npm error notarget No matching version found for x@99.",
         ),
         ("npm ERR! code 1\nnpm ERR! path /workspace\nnpm ERR! command failed", "npm ERR! command failed"),
-        ("[ERROR] no plugin\n[ERROR] \n[ERROR] [Help 1] see there", "[ERROR] no plugin"),
+        ("[ERROR] no plugin -> [Help 1]\n[ERROR] \n[ERROR] [Help 1] see there", "[ERROR] no plugin"),
+        (
+            f"[ERROR] no plugin {'x' * 300} no host -> [Help 1]",
+            f"[ERROR] no plugin {'x' * 132} … {'x' * 139} no host",
+        ),
         (
             " ERR_PNPM_OUTDATED_LOCKFILE  Cannot install\nNote that in CI",
             "ERR_PNPM_OUTDATED_LOCKFILE  Cannot install",
@@ -163,6 +167,16 @@ def test_the_go_proxy_is_passed_on(host):
             "➤ YN0028: │ The lockfile would have been modified",
         ),
         ("error: failed to get `x`\n\nCaused by:\n  no such host", "error: failed to get `x`"),
+        (
+            "FAILURE: Build failed\n* What went wrong:\nCould not resolve all files for configuration ':x'.\n"
+            "> Could not resolve a:b:1.\n  Required by:\n      project :\n   > Could not GET 'https://r.example/'.\n"
+            "      > r.example: Name or service not known\n\n* Try:\nRun with --stacktrace\n\nBUILD FAILED in 1s",
+            "Could not resolve a:b:1 (r.example: Name or service not known)",
+        ),
+        (
+            "* What went wrong:\nTask 'test' not found in root project 'x'.\n\n* Try:\n> Run gradle tasks",
+            "Task 'test' not found in root project 'x'",
+        ),
     ],
 )
 def test_the_telling_line_of_each_package_manager(log, line):
