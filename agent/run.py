@@ -76,6 +76,8 @@ class Start:
     """What is known of the files of the base commit."""
     orientation: Orientation
     """What models are told of them."""
+    stated: anyio.Event
+    """Set with the first root cause."""
     suspects: dict[tuple[object, ...], str] = field(default_factory=dict)
     """What was seen of lines that only failing tests run, by tests."""
 
@@ -108,7 +110,8 @@ class Run:
         Faults end the run with their status. Only cancellation goes on to the caller, after the result is written.
         """
         ending = RunEnding("interrupted")
-        threading.Thread(target=_import_sdks, args=(self.settings.models,), daemon=True).start()
+        needed = partial(_import_sdks, self.settings.models, servers=bool(self.settings.servers))
+        threading.Thread(target=needed, daemon=True).start()
         try:
             ending = await self._ended()
             ending = self.reached = await self._to_forge(self.reached or ending)
@@ -333,7 +336,12 @@ class Run:
         counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         self.log.append(events.BaselineTaken(counts, failing, time.monotonic() - started))
         tree = self.repository.tree_of(self.task.base)
-        return Start(spares, environment, gate, baseline, base_of(self.repository, tree), orientation)
+        stated = anyio.Event()
+        self.log.listeners.append(
+            lambda event: stated.set() if event["type"] == "hypothesis_stated" else None
+        )
+        base = base_of(self.repository, tree)
+        return Start(spares, environment, gate, baseline, base, orientation, stated)
 
     async def _again(self, start: Start) -> None:
         """The suite on the base once more, while the model works: what ends otherwise now is flaky."""
@@ -452,7 +460,9 @@ class Run:
         return {test: seen[test] for test in sorted(found) if seen[test].outcome in ("failed", "error")}
 
     async def _warm(self, start: Start) -> None:
-        """Have the sandboxes that judge first started while the model thinks."""
+        """Have the sandboxes that judge first started while the model thinks: once it has stated a root cause, since
+        what comes before no patch can. To start one takes half a second of a CPU."""
+        await start.stated.wait()
         await start.gate.count_lanes()
         limits = sandbox_limits(self.settings, self.settings.test_timeout)
         lanes = int(start.gate.lanes.total_tokens)
@@ -471,7 +481,8 @@ class Run:
 
     async def _judge(self, start: Start, number: int, patch: bytes) -> Verdict:
         """The gate's word on `patch`, kept in the run's folder with the patch itself."""
-        from agent.gate import judge, proof, verdict_json
+        from agent.gate.judge import judge
+        from agent.gate.proof import proof, verdict_json
 
         self.log.append(events.PhaseStarted("gate", f"attempt {number}"))
         write_atomically(self.folder / "gate" / f"{number}.diff", patch)
@@ -508,7 +519,7 @@ class Run:
 
     async def _offer_smaller(self, start: Start, patch: bytes, verdict: Verdict) -> None:
         """Put a smaller patch that is accepted too beside an accepted one."""
-        from agent.gate import smaller
+        from agent.gate.smaller import smaller
 
         try:
             found = await smaller(start.gate, verdict, patch, **self._inputs(start))
@@ -562,10 +573,10 @@ class Run:
         return note
 
 
-def _import_sdks(specs: Sequence[str]) -> None:
-    """Import what is heavy while the environment is made: a provider's SDK takes up to 1.4 s of CPU, mcp 0.8 s. The
-    model is asked before the tools are there."""
-    for package in [*dict.fromkeys(map(sdk_of, specs)), "mcp"]:
+def _import_sdks(specs: Sequence[str], *, servers: bool) -> None:
+    """Import what is heavy while the environment is made: a provider's SDK takes up to 1.4 s of CPU, and mcp, for the
+    user's own servers, 0.8 s."""
+    for package in (*dict.fromkeys(map(sdk_of, specs)), "tenacity", "mcp" if servers else None):
         if package is not None:
             importlib.import_module(package)
 
