@@ -5,12 +5,13 @@ through each and through Assay in turn, once unmeasured, so that all caches are 
 session is so many trivial commands in the sandbox and the end; the model server answers at once. Prints medians, and
 in brackets what Assay's are of each. `--only WORD` (repeated) takes the peers whose names have it; `--before DIR`
 measures the Assay of another source tree too; `--out FILE` keeps every round's figures as JSON. Wants a machine that
-does nothing else.
+does nothing else; `--lock FILE` waits for each round until nobody holds that file's lock.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import shutil
 import statistics
@@ -18,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -42,6 +44,17 @@ ROWS: Sequence[tuple[str, str, Callable[[Seen], float]]] = (
     ("containers left then", "", lambda seen: seen.left),
     ("until the last is gone", "s", lambda seen: seen.gone),
 )
+
+
+@contextmanager
+def alone(lock: Path | None) -> Iterator[None]:
+    """Hold a lock's file alone, for machines whose users share it while they do anything."""
+    if lock is None:
+        yield
+        return
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def project(folder: Path, name: str = "project") -> Path:
@@ -99,6 +112,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--before", type=Path)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--lock", type=Path)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as path:
@@ -117,19 +131,19 @@ def main() -> int:
             run(peer, given.turns, folder / f"warm-peer-{place}")
         seen: dict[str, list[Seen]] = {peer.name: [] for peer in peers}
         for number in range(given.rounds):
-            for place, peer in enumerate(peers):
-                where = folder / f"{number}-{place}"
-                try:
-                    seen[peer.name].append(run(peer, given.turns, where))
-                except Failed as failed:
-                    print(failed, file=sys.stderr)
-                    return 1
-                if peer is not ours:
-                    shutil.rmtree(where)
+            with alone(given.lock):
+                for place, peer in enumerate(peers):
+                    where = folder / f"{number}-{place}"
+                    try:
+                        seen[peer.name].append(run(peer, given.turns, where))
+                    except Failed as failed:
+                        print(failed, file=sys.stderr)
+                    if peer is not ours:
+                        shutil.rmtree(where)
+            if given.out:
+                kept = {name: [asdict(one) for one in rounds] for name, rounds in seen.items()}
+                given.out.write_text(json.dumps(kept))
         help = {peer.name: help_of(peer, given.rounds) for peer in peers if peer.help}
-        if given.out:
-            kept = {name: [asdict(one) for one in rounds] for name, rounds in seen.items()}
-            given.out.write_text(json.dumps(kept))
         print("\n".join(table(seen, help)))
     return 0
 

@@ -52,7 +52,10 @@ def _python(names: Sequence[str]) -> str:
     """The first of these interpreters that starts; pyenv's are known too, without being chosen."""
     versions = Path.home() / ".pyenv/versions"
     for name in names:
-        for program in (name, *map(str, versions.glob(f"{name.removeprefix('python')}.*/bin/python3"))):
+        kept = (
+            versions.glob(f"{name.removeprefix('python')}.*/bin/python3") if name.startswith("python") else ()
+        )
+        for program in (name, *map(str, kept)):
             with suppress(OSError):
                 if subprocess.run([program, "-c", "import ssl"], capture_output=True).returncode == 0:
                     return program
@@ -107,8 +110,8 @@ def assay(project: Path, source: Path = SOURCE, *, name: str = ASSAY) -> Peer:
 
 
 def mini(home: Path, image: str, *, swerex: bool) -> Peer:
-    """mini-swe-agent by its own command, with `docker exec` or with SWE-ReX."""
-    sandbox = {"environment_class": "swerex_docker" if swerex else "docker", "image": image}
+    """mini-swe-agent by its own command and the settings of its own SWE-bench runs, with `docker exec` or SWE-ReX."""
+    sandbox = {"environment_class": "swerex_docker" if swerex else "docker", "image": image, "cwd": "/"}
     set_to = [f"environment.{key}={value}" for key, value in sandbox.items()]
     if swerex:
         inside = [flag for mount in _mounts(home) for flag in ("-v", mount)]
@@ -118,7 +121,7 @@ def mini(home: Path, image: str, *, swerex: bool) -> Peer:
         )
 
     def command(url: str, turns: int) -> list[str]:
-        configs = ["mini.yaml", *set_to, f"model.model_kwargs.api_base={url}"]
+        configs = ["swebench.yaml", *set_to, f"model.model_kwargs.api_base={url}"]
         given = [part for config in configs for part in ("-c", config)]
         return [
             str(home / "bin/mini"),

@@ -18,13 +18,27 @@ from openhands.tools.terminal import TerminalTool
 from pydantic import SecretStr
 
 
+def unlimited(run):
+    """Without the number of open files that it asks for, more than an engine in a container may give."""
+
+    def instead(command, *arguments, **named):
+        if "--ulimit" in command:
+            place = command.index("--ulimit")
+            command = [*command[:place], *command[place + 2 :]]
+        return run(command, *arguments, **named)
+
+    return instead
+
+
 def main() -> None:
     model, url, task, image, mounts = sys.argv[1:]
     with ExitStack() as stack:
         workspace = str(Path.cwd())
         if image:
             from openhands.workspace import DockerWorkspace
+            from openhands.workspace.docker import workspace as module
 
+            module.execute_command = unlimited(module.execute_command)
             made = DockerWorkspace(server_image=image, volumes=json.loads(mounts), forward_env=[])
             workspace = stack.enter_context(made)
         llm = LLM(model=model, api_key=SecretStr("loopback-key-0123456789"), base_url=url)

@@ -23,8 +23,8 @@ from typing import Any
 from agent.batch.local import descendants
 
 Attributes = Mapping[str, str]
-LEFT_SECONDS = 60.0
-"""For what a tool leaves behind to go by itself."""
+LEFT_SECONDS = 15.0
+"""For what a tool leaves behind to go by itself; then it is removed."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,8 @@ def run(peer: Peer, turns: int, folder: Path) -> Seen:
         left = [one for one in containers().values() if one.get("destroy", ended + 1) > ended]
         while not all("destroy" in one for one in containers().values()):
             if time.monotonic() > ended + LEFT_SECONDS:
+                for name in (name for name, one in containers().items() if "destroy" not in one):
+                    subprocess.run(["docker", "rm", "-f", name], capture_output=True)
                 break
             time.sleep(0.3)
     asked = [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
