@@ -72,6 +72,15 @@ def image_of(project: Path) -> str:
     return str(next(event["image"] for event in events if event["type"] == "environment_ready"))
 
 
+def attempted(peer: Peer, turns: int, folder: Path) -> list[Seen]:
+    """A session; nothing, and its own words on stderr, where it went wrong."""
+    try:
+        return [run(peer, turns, folder)]
+    except Failed as failed:
+        print(failed, file=sys.stderr)
+        return []
+
+
 def help_of(peer: Peer, rounds: int) -> float:
     """Wall time of its --help, the median."""
     took = []
@@ -89,7 +98,7 @@ def table(seen: dict[str, list[Seen]], help: dict[str, float]) -> list[str]:
     names = list(seen)
     lines = [f"| | {' | '.join(names)} |", f"| --- |{' ---: |' * len(names)}"]
     for said, unit, of in ROWS:
-        found = {name: statistics.median(map(of, rounds)) for name, rounds in seen.items()}
+        found = {name: statistics.median(map(of, rounds)) for name, rounds in seen.items() if rounds}
         lines.append(_row(f"{said}{f', {unit}' if unit else ''}", names, found))
     return [*lines, _row("`--help`, s", names, help)]
 
@@ -128,16 +137,13 @@ def main() -> int:
         if given.before:
             peers.append(assay(folder / "project", given.before.absolute(), name="Assay before"))
         for place, peer in enumerate(peers[1:]):
-            run(peer, given.turns, folder / f"warm-peer-{place}")
+            attempted(peer, given.turns, folder / f"warm-peer-{place}")
         seen: dict[str, list[Seen]] = {peer.name: [] for peer in peers}
         for number in range(given.rounds):
             with alone(given.lock):
                 for place, peer in enumerate(peers):
                     where = folder / f"{number}-{place}"
-                    try:
-                        seen[peer.name].append(run(peer, given.turns, where))
-                    except Failed as failed:
-                        print(failed, file=sys.stderr)
+                    seen[peer.name] += attempted(peer, given.turns, where)
                     if peer is not ours:
                         shutil.rmtree(where)
             if given.out:
