@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.benchmarks.peers.field import ASSAY, assay, field
+from tests.benchmarks.peers.field import ASSAY, assay, field, network
 from tests.benchmarks.peers.session import Failed, Peer, Seen, run
 from tests.docker.project import make_project
 
@@ -124,12 +124,12 @@ def main() -> int:
     parser.add_argument("--lock", type=Path)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as path:
+    with tempfile.TemporaryDirectory() as path, network() as host:
         folder = Path(path)
         ours = assay(project(folder))
         for number in (1, 2):  # the first makes the environment and takes the baseline, the second finds both
             run(ours, given.turns, folder / f"warm-{number}")
-        others = field(given.folder.absolute(), image_of(folder / "project"))
+        others = field(given.folder.absolute(), image_of(folder / "project"), host)
         peers = [
             ours,
             *(one for one in others if not given.only or any(word in one.name for word in given.only)),

@@ -12,8 +12,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.benchmarks.peers.session import Attributes, Peer, Script
@@ -82,11 +82,21 @@ def derived(image: str, name: str, *lines: str) -> str:
     return tag
 
 
-def gateway() -> str:
-    """The address of this machine as containers see it."""
-    command = ["docker", "network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}"]
-    done = subprocess.run(command, check=True, capture_output=True)
-    return str(json.loads(done.stdout)[0]["Gateway"])
+NETWORK = "assay-peers"
+"""Of the containers that need one."""
+
+
+@contextmanager
+def network() -> Iterator[str]:
+    """The network; the address of this machine in it."""
+    with suppress(subprocess.CalledProcessError):  # left by an earlier run that was killed
+        subprocess.run(["docker", "network", "create", NETWORK], check=True, capture_output=True)
+    command = ["docker", "network", "inspect", NETWORK, "--format", "{{json .IPAM.Config}}"]
+    try:
+        done = subprocess.run(command, check=True, capture_output=True)
+        yield str(json.loads(done.stdout)[0]["Gateway"])
+    finally:
+        subprocess.run(["docker", "network", "rm", NETWORK], capture_output=True)
 
 
 def assay(project: Path, source: Path = SOURCE, *, name: str = ASSAY) -> Peer:
@@ -115,7 +125,7 @@ def mini(home: Path, image: str, *, swerex: bool) -> Peer:
     set_to = [f"environment.{key}={value}" for key, value in sandbox.items()]
     if swerex:
         inside = [flag for mount in _mounts(home) for flag in ("-v", mount)]
-        arguments = ["-e", f"PATH={home}/bin:/usr/local/bin:/usr/bin:/bin", *inside]
+        arguments = ["--network", NETWORK, "-e", f"PATH={home}/bin:/usr/local/bin:/usr/bin:/bin", *inside]
         set_to.append(
             "environment.deployment_extra_kwargs=" + json.dumps({"docker_args": arguments, "pull": "never"})
         )
@@ -151,13 +161,14 @@ def mini(home: Path, image: str, *, swerex: bool) -> Peer:
     )
 
 
-def openhands(home: Path, image: str | None) -> Peer:
-    """The OpenHands SDK by the script that its documentation begins with; without an image, on the host."""
+def openhands(home: Path, image: str | None = None, host: str = "127.0.0.1") -> Peer:
+    """The OpenHands SDK by the script that its documentation begins with; without an image, on the host. `host` is
+    where the model is."""
     mounts = "" if image is None else json.dumps(_mounts(home))
     script = str(Path(__file__).with_name("openhands_session.py"))
 
     def command(url: str, turns: int) -> list[str]:
-        return [str(home / "bin/python"), script, MODEL, url, TASK, image or "", mounts]
+        return [str(home / "bin/python"), script, MODEL, url, TASK, image or "", NETWORK, mounts]
 
     return Peer(
         "OpenHands SDK, Docker" if image else "OpenHands SDK, no sandbox",
@@ -165,7 +176,7 @@ def openhands(home: Path, image: str | None) -> Peer:
         Script("terminal", "command", "finish", {"message": "enough"}),
         {**_quiet(), "OPENHANDS_SUPPRESS_BANNER": "1"},
         _by_image(image or "-"),
-        host=gateway() if image else "127.0.0.1",
+        host=host,
     )
 
 
@@ -181,8 +192,8 @@ def _by_image(image: str) -> Callable[[Attributes, int], bool]:
     return owns
 
 
-def field(folder: Path, image: str) -> list[Peer]:
-    """All peers, in environments below `folder`, in sandboxes of an image."""
+def field(folder: Path, image: str, host: str) -> list[Peer]:
+    """All peers, in environments below `folder`, in sandboxes of an image; `host` is this machine in the network."""
     home, other = install("mini", folder), install("openhands", folder)
     plain = derived(image, "plain")
     entry = json.dumps([str(other / "bin/python"), "-m", "openhands.agent_server"])
@@ -191,6 +202,6 @@ def field(folder: Path, image: str) -> list[Peer]:
     return [
         mini(home, plain, swerex=False),
         mini(home, rex, swerex=True),
-        openhands(other, server),
-        openhands(other, None),
+        openhands(other, server, host),
+        openhands(other),
     ]

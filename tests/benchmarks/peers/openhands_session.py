@@ -1,8 +1,9 @@
 """The session with the OpenHands SDK, run by the Python of its own environment, as its documentation's first example.
 
-    python openhands_session.py MODEL URL TASK IMAGE MOUNTS
+    python openhands_session.py MODEL URL TASK IMAGE NETWORK MOUNTS
 
-Without an IMAGE the agent works on the host; else in a container of it, with the volumes of MOUNTS, a JSON list.
+Without an IMAGE the agent works on the host; else in a container of it in NETWORK, with the volumes of MOUNTS, a JSON
+list.
 """
 
 # mypy: ignore-errors
@@ -31,7 +32,7 @@ def unlimited(run):
 
 
 def main() -> None:
-    model, url, task, image, mounts = sys.argv[1:]
+    model, url, task, image, network, mounts = sys.argv[1:]
     with ExitStack() as stack:
         workspace = str(Path.cwd())
         if image:
@@ -39,7 +40,9 @@ def main() -> None:
             from openhands.workspace.docker import workspace as module
 
             module.execute_command = unlimited(module.execute_command)
-            made = DockerWorkspace(server_image=image, volumes=json.loads(mounts), forward_env=[])
+            made = DockerWorkspace(
+                server_image=image, volumes=json.loads(mounts), forward_env=[], network=network
+            )
             workspace = stack.enter_context(made)
         llm = LLM(model=model, api_key=SecretStr("loopback-key-0123456789"), base_url=url)
         agent = Agent(llm=llm, tools=[Tool(name=TerminalTool.name)])
