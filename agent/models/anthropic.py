@@ -11,7 +11,7 @@ from typing import Any
 from agent.errors import UsageError
 from agent.models import provider
 from agent.models.anthropic_client import Client, Cloud, Direct, Platform
-from agent.models.anthropic_wire import Reader, build_request, limit_output
+from agent.models.anthropic_wire import Reader, build_request, limit_output, on_the_wire
 from agent.models.catalogue import ANY_TIER, ModelInfo
 from agent.models.faults import (
     ErrorAnswer,
@@ -68,6 +68,7 @@ class AnthropicApi:
         self._platform = platform
         self._lasting = lasting
         self._client: Client | None = None
+        self._known = on_the_wire(info)
 
     def open(self) -> None:
         import httpx2
@@ -92,7 +93,14 @@ class AnthropicApi:
         schema: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
         return build_request(
-            self._info, self._thinking, system, messages, tools, schema, lasting=self._lasting
+            self._info,
+            self._thinking,
+            system,
+            messages,
+            tools,
+            schema,
+            lasting=self._lasting,
+            known=self._known,
         )
 
     def output_limit(self, request: Mapping[str, Any]) -> int | None:

@@ -6,7 +6,6 @@ CPU and 60 MB, most of it for types of answers that the readers of the wire APIs
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +13,7 @@ from typing import Any
 
 import httpx2
 
+from agent.models.encoding import Encoder
 from agent.models.faults import ErrorAnswer
 
 KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
@@ -28,6 +28,7 @@ class Client:
     """Connections to one API, which stay open between requests. Raises httpx2.InvalidURL."""
 
     def __init__(self, base_url: str, headers: Mapping[str, str], timeout: httpx2.Timeout) -> None:
+        self._encoder = Encoder()
         self.url = httpx2.URL(base_url.rstrip("/") + "/")
         self._http = httpx2.AsyncClient(
             headers={"accept": "text/event-stream", "content-type": "application/json", **headers},
@@ -41,7 +42,7 @@ class Client:
     ) -> AsyncIterator[AsyncIterator[tuple[str, str]]]:
         """Send a request; the name and the data of each event of its answer. Raises ErrorAnswer, httpx2.RequestError,
         and ValueError for what can't be read."""
-        data = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        data = self._encoder.encode(body)
         async with self._http.stream("POST", self.url.join(path), content=data) as response:
             if response.status_code != 200:
                 await response.aread()
