@@ -4,7 +4,7 @@ It is held to MAX_SECONDS of CPU and MAX_MEMORY, can be killed at any time, and 
 its standard input come frames, each a line of JSON with the size of what follows it:
 
     {"file": PATH, "product": BOOL, "bytes": N}     a file of the repository
-    {"stored": true, "bytes": N}                    what an earlier process stored of all files, in place of them
+    {"stored": DESCRIPTOR}                          what an earlier process stored of all files, in place of them
     {"ask": QUESTION, "tokens": N, "store": BOOL}   then it answers with the map's text, and ends
     {"outline": PATH, "bytes": N}                   then it answers with that text's symbols, and ends
 
@@ -59,7 +59,7 @@ def answered(wire: IO[bytes]) -> Iterator[bytes]:
         if "stored" in frame:
             from agent.orientation.stored import Stored
 
-            index = Stored(data)
+            index = Stored(frame["stored"])
         elif time.process_time() < PARSE_SECONDS:
             made.add(frame["file"], data, product=frame["product"])
     yield _answer("")

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -50,7 +50,8 @@ class Unmapped(Exception):
 class Indexer:
     """One process. May be fed from one thread and killed from another."""
 
-    def __init__(self) -> None:
+    def __init__(self, descriptors: Sequence[int] = ()) -> None:
+        """The process has these of ours too."""
         # Isolated: neither the folder that the user is in nor PYTHONPATH may put a module in the way.
         path = [entry for entry in sys.path if entry]
         pipe = subprocess.PIPE
@@ -62,6 +63,7 @@ class Indexer:
                 stderr=subprocess.DEVNULL,
                 env={name: os.environ[name] for name in LIBRARIES if name in os.environ},
                 cwd="/",
+                pass_fds=descriptors,
                 start_new_session=True,  # Ctrl-C on a terminal is not for it
             )
         except OSError as error:
@@ -169,23 +171,22 @@ class RepositoryMap:
 
     def _feed(self) -> None:
         try:
-            self._indexer = Indexer()
-            if not self._fed_with_stored(self._indexer):
+            with suppress(OSError):
+                self._begin_stored()
+            if self._indexer is None:
+                self._indexer = Indexer()
                 self._feed_files(self._indexer)
         except Exception as error:  # whatever it is, a run goes on without a map
             self._fault = str(error) or type(error).__name__
 
-    def _fed_with_stored(self, indexer: Indexer) -> bool:
-        if self._file is None:
-            return False
-        try:
-            data = self._file.read_bytes()
-            os.utime(self._file)
-        except OSError:
-            return False
-        self._stored = True
-        indexer.send({"stored": True}, data)
-        return True
+    def _begin_stored(self) -> None:
+        """Raises OSError where nothing is stored of the tree."""
+        if self._file is not None:
+            with self._file.open("rb") as file:
+                os.utime(self._file)
+                self._stored = True
+                self._indexer = Indexer([file.fileno()])
+                self._indexer.send({"stored": file.fileno()})
 
     def _feed_files(self, indexer: Indexer) -> None:
         is_product = self._is_product()

@@ -1,6 +1,6 @@
-"""The definitions of a repository as bytes that can be kept: the next question about the same tree reads what it needs.
+"""The definitions of a repository in a file, of which the next question about the same tree reads what it needs.
 
-They are an SQLite database, made and read by the process of `indexer.py`.
+It is an SQLite database, made and read by the process of `indexer.py`, which the host gives what it has opened.
 """
 
 from __future__ import annotations
@@ -81,11 +81,11 @@ def _unpacked(data: bytes) -> array[int]:
 
 class Stored(Index):
     """Units as they were stored: every answer is the one that they would give. Raises sqlite3.Error, and ValueError or
-    TypeError, for data that is none."""
+    TypeError, for a file that is none."""
 
-    def __init__(self, data: bytes) -> None:
-        self._db = sqlite3.connect(":memory:")
-        self._db.deserialize(data)
+    def __init__(self, descriptor: int) -> None:
+        """Of a file that nobody writes to any more."""
+        self._db = sqlite3.connect(f"file:/dev/fd/{descriptor}?mode=ro&immutable=1", uri=True)
         self.files = {path: range(start, stop) for path, start, stop in json.loads(self._whole("files"))}
         self._sizes = _unpacked(self._whole("sizes"))
         self._flags = self._whole("flags")

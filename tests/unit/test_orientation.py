@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -96,11 +97,14 @@ def test_what_shares_no_word_with_the_issue_is_found_by_who_calls_it() -> None:
 @pytest.mark.parametrize(
     "question", [Question(ISSUE), Question("# storm\n", ("tests/test_till.py::test_checkout",), TRACE)]
 )
-def test_stored_definitions_give_the_same_map(question: Question) -> None:
+def test_stored_definitions_give_the_same_map(question: Question, tmp_path: Path) -> None:
     made = units({**PRODUCT, **SOURCES, "shop/night.py": "def weather(x):\n    return 1 / x\n"})
-    again = Stored(stored(made))
+    (tmp_path / "file").write_bytes(stored(made))
+    file = os.open(tmp_path / "file", os.O_RDONLY)
+    again = Stored(file)
     assert ranked(again, question) == ranked(made, question) != []
     assert rendered(again, question, 2000) == rendered(made, question, 2000)
+    os.close(file)
 
 
 def test_a_large_tree_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
