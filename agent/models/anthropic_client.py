@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import httpx2
 
 Platform = Literal["anthropic", "vertex", "bedrock"]
-VERSION = "2023-06-01"
+VERSION = "2026-10-21"
 
 
 class Client(Protocol):
