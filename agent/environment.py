@@ -68,7 +68,7 @@ async def _made(
     setup: Sequence[str] | None,
     memo: Memo,
 ) -> Environment:
-    """The environment by all files of the tree; noted where the next time there would be nothing else to say."""
+    """The environment by all files of the tree; noted once there is nothing to say of it, since a note says nothing."""
     said: list[str] = []
 
     def tell(text: str) -> None:
