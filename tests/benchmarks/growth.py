@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.benchmarks.peers.field import SOURCE, assay
-from tests.benchmarks.peers.session import Seen, run
+from tests.benchmarks.peers.session import Seen, alone, run
 from tests.docker.project import git, make_project
 
 TURNS = (30, 100, 300)
@@ -51,12 +51,13 @@ def project(folder: Path, lines: int) -> Path:
     return there
 
 
-def measured(folder: Path, turns: int, rounds: int, source: Path, name: str) -> list[Seen]:
+def measured(folder: Path, turns: int, name: str, given: argparse.Namespace) -> list[Seen]:
     """Sessions in one project, after two that are not measured: one sets up, and one shows that all is there."""
-    peer = assay(folder, source)
+    peer = assay(folder, given.source.absolute())
     for number in (1, 2):
         run(peer, turns, folder / f"{name}-warm-{number}")
-    return [run(peer, turns, folder / f"{name}-{number}") for number in range(rounds)]
+    with alone(given.lock):
+        return [run(peer, turns, folder / f"{name}-{number}") for number in range(given.rounds)]
 
 
 def median(seen: Sequence[Seen], of: Callable[[Seen], float]) -> float:
@@ -69,12 +70,13 @@ def main() -> int:
     parser.add_argument("--lines", type=int, action="append")
     parser.add_argument("--turns", type=int, action="append")
     parser.add_argument("--source", type=Path, default=SOURCE, help="another source tree of Assay")
+    parser.add_argument("--lock", type=Path, help="as for tests.benchmarks.peers")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as path:
-        folder, source = Path(path), given.source.absolute()
+        folder = Path(path)
         small = project(folder, 0)
         for turns in given.turns or ([] if given.lines else TURNS):
-            seen = measured(small, turns, given.rounds, source, f"turns-{turns}")
+            seen = measured(small, turns, f"turns-{turns}", given)
             first = median(seen, lambda one: 1000 * statistics.mean(one.turns[1:11]))
             last = median(seen, lambda one: 1000 * statistics.mean(one.turns[-10:]))
             cpu, memory = median(seen, lambda one: one.cpu), median(seen, lambda one: one.process_mb)
@@ -85,7 +87,7 @@ def main() -> int:
             )
         base = 0.0
         for lines in given.lines or ([] if given.turns else LINES):
-            seen = measured(project(folder, lines), 10, given.rounds, source, "lines")
+            seen = measured(project(folder, lines), 10, "lines", given)
             first, second = median(seen, lambda one: one.first), median(seen, lambda one: one.second)
             base = base or first
             print(

@@ -11,7 +11,6 @@ does nothing else; `--lock FILE` waits for each round until nobody holds that fi
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import shutil
 import statistics
@@ -19,13 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from tests.benchmarks.peers.field import ASSAY, assay, field, network
-from tests.benchmarks.peers.session import Failed, Peer, Seen, run
+from tests.benchmarks.peers.session import Failed, Peer, Seen, alone, run
 from tests.docker.project import make_project
 
 ROWS: Sequence[tuple[str, str, Callable[[Seen], float]]] = (
@@ -44,17 +42,6 @@ ROWS: Sequence[tuple[str, str, Callable[[Seen], float]]] = (
     ("containers left then", "", lambda seen: seen.left),
     ("until the last is gone", "s", lambda seen: seen.gone),
 )
-
-
-@contextmanager
-def alone(lock: Path | None) -> Iterator[None]:
-    """Hold a lock's file alone, for machines whose users share it while they do anything."""
-    if lock is None:
-        yield
-        return
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def project(folder: Path, name: str = "project") -> Path:
