@@ -3,7 +3,7 @@
 Sessions of 30, 100 and 300 turns (`--turns`, repeated, for others), as `tests.benchmarks.peers` measures them: own time
 of the first ten turns and of the last ten, CPU and memory. Then, for repositories of 1,000, 100,000 and 1,000,000 lines
 of Python (`--lines`), 20 functions in a file of 200, sessions of ten turns: the first request after the start, and the
-second, by when a command has run in the sandbox. One run of each comes before, unmeasured: environments, trees, maps
+second, by when a command has run in the sandbox. Two of each come before, unmeasured: environments, trees, maps
 and baselines are then there. Prints medians and ratios. Wants a machine that does nothing else.
 """
 
@@ -13,7 +13,7 @@ import argparse
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.benchmarks.peers.field import SOURCE, assay
@@ -51,13 +51,22 @@ def project(folder: Path, lines: int) -> Path:
     return there
 
 
-def measured(folder: Path, turns: int, name: str, given: argparse.Namespace) -> list[Seen]:
-    """Sessions in one project, after two that are not measured: one sets up, and one shows that all is there."""
-    peer = assay(folder, given.source.absolute())
-    for number in (1, 2):
-        run(peer, turns, folder / f"{name}-warm-{number}")
-    with alone(given.lock):
-        return [run(peer, turns, folder / f"{name}-{number}") for number in range(given.rounds)]
+Sessions = Mapping[str, tuple[Path, int]]
+"""By name: the folder of the project, and the turns."""
+
+
+def measured(sessions: Sessions, given: argparse.Namespace) -> dict[str, list[Seen]]:
+    """Each session in turn, round by round, after two that are not measured: one sets up, one shows that all is
+    there."""
+    peers = {name: assay(folder, given.source.absolute()) for name, (folder, _) in sessions.items()}
+    seen: dict[str, list[Seen]] = {name: [] for name in sessions}
+    for number in range(-2, given.rounds):
+        with alone(given.lock if number >= 0 else None):
+            for name, (folder, turns) in sessions.items():
+                found = run(peers[name], turns, folder / f"{name}: {number}")
+                if number >= 0:
+                    seen[name].append(found)
+    return seen
 
 
 def median(seen: Sequence[Seen], of: Callable[[Seen], float]) -> float:
@@ -74,28 +83,30 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as path:
         folder = Path(path)
-        small = project(folder, 0)
-        for turns in given.turns or ([] if given.lines else TURNS):
-            seen = measured(small, turns, f"turns-{turns}", given)
-            first = median(seen, lambda one: 1000 * statistics.mean(one.turns[1:11]))
-            last = median(seen, lambda one: 1000 * statistics.mean(one.turns[-10:]))
-            cpu, memory = median(seen, lambda one: one.cpu), median(seen, lambda one: one.process_mb)
-            print(
-                f"{turns} turns: own time of turns 2 to 11 {first:.1f} ms, of the last ten {last:.1f} ms "
-                f"({last / first:.2f}); CPU {cpu:.1f} s, peak memory {memory:.0f} MB",
-                flush=True,
-            )
-        base = 0.0
-        for lines in given.lines or ([] if given.turns else LINES):
-            seen = measured(project(folder, lines), 10, "lines", given)
-            first, second = median(seen, lambda one: one.first), median(seen, lambda one: one.second)
-            base = base or first
-            print(
-                f"{lines:,} lines: first request {first:.2f} s ({first / base:.2f}), second {second:.2f} s; "
-                f"CPU {median(seen, lambda one: one.cpu):.1f} s, "
-                f"peak memory {median(seen, lambda one: one.tree_mb):.0f} MB with children",
-                flush=True,
-            )
+        if not given.lines:
+            small = project(folder, 0)
+            turns = {f"{turns} turns": (small, turns) for turns in given.turns or TURNS}
+            for name, seen in measured(turns, given).items():
+                first = median(seen, lambda one: 1000 * statistics.mean(one.turns[1:11]))
+                last = median(seen, lambda one: 1000 * statistics.mean(one.turns[-10:]))
+                cpu, memory = median(seen, lambda one: one.cpu), median(seen, lambda one: one.process_mb)
+                print(
+                    f"{name}: own time of turns 2 to 11 {first:.1f} ms, of the last ten {last:.1f} ms "
+                    f"({last / first:.2f}); CPU {cpu:.1f} s, peak memory {memory:.0f} MB",
+                    flush=True,
+                )
+        if not given.turns:
+            sizes = {f"{lines:,} lines": (project(folder, lines), 10) for lines in given.lines or LINES}
+            base = 0.0
+            for name, seen in measured(sizes, given).items():
+                first, second = median(seen, lambda one: one.first), median(seen, lambda one: one.second)
+                base = base or first
+                print(
+                    f"{name}: first request {first:.2f} s ({first / base:.2f}), second {second:.2f} s; "
+                    f"CPU {median(seen, lambda one: one.cpu):.1f} s, "
+                    f"peak memory {median(seen, lambda one: one.tree_mb):.0f} MB with children",
+                    flush=True,
+                )
     return 0
 
 
