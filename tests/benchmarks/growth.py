@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.benchmarks.peers.field import SOURCE, assay
-from tests.benchmarks.peers.session import Seen, alone, run
+from tests.benchmarks.peers.session import Seen, locked, run
 from tests.docker.project import git, make_project
 
 TURNS = (30, 100, 300)
@@ -61,7 +61,7 @@ def measured(sessions: Sessions, given: argparse.Namespace) -> dict[str, list[Se
     peers = {name: assay(folder, given.source.absolute()) for name, (folder, _) in sessions.items()}
     seen: dict[str, list[Seen]] = {name: [] for name in sessions}
     for number in range(-2, given.rounds):
-        with alone(given.lock if number >= 0 else None):
+        with locked(given.lock, alone=number >= 0):
             for name, (folder, turns) in sessions.items():
                 found = run(peers[name], turns, folder / f"{name}: {number}")
                 if number >= 0:

@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.benchmarks.peers.field import ASSAY, assay, field, network
-from tests.benchmarks.peers.session import Failed, Peer, Seen, alone, run
+from tests.benchmarks.peers.session import Failed, Peer, Seen, locked, run
 from tests.docker.project import make_project
 
 ROWS: Sequence[tuple[str, str, Callable[[Seen], float]]] = (
@@ -66,6 +66,20 @@ def attempted(peer: Peer, turns: int, folder: Path) -> list[Seen]:
     except Failed as failed:
         print(failed, file=sys.stderr)
         return []
+
+
+def warmed(folder: Path, host: str, given: argparse.Namespace) -> list[Peer]:
+    """All peers, ours first, after a session of each that is not measured."""
+    ours = assay(project(folder))
+    for number in (1, 2):  # the first makes the environment and takes the baseline, the second finds both
+        run(ours, given.turns, folder / f"warm-{number}")
+    others = field(given.folder.absolute(), image_of(folder / "project"), host)
+    peers = [ours, *(one for one in others if not given.only or any(word in one.name for word in given.only))]
+    if given.before:
+        peers.append(assay(folder / "project", given.before.absolute(), name="Assay before"))
+    for place, peer in enumerate(peers[1:]):
+        attempted(peer, given.turns, folder / f"warm-peer-{place}")
+    return peers
 
 
 def help_of(peer: Peer, rounds: int) -> float:
@@ -113,26 +127,15 @@ def main() -> int:
     given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as path, network() as host:
         folder = Path(path)
-        ours = assay(project(folder))
-        for number in (1, 2):  # the first makes the environment and takes the baseline, the second finds both
-            run(ours, given.turns, folder / f"warm-{number}")
-        others = field(given.folder.absolute(), image_of(folder / "project"), host)
-        peers = [
-            ours,
-            *(one for one in others if not given.only or any(word in one.name for word in given.only)),
-        ]
-        if given.before:
-            peers.append(assay(folder / "project", given.before.absolute(), name="Assay before"))
-        for place, peer in enumerate(peers[1:]):
-            attempted(peer, given.turns, folder / f"warm-peer-{place}")
+        with locked(given.lock, alone=False):
+            peers = warmed(folder, host, given)
         seen: dict[str, list[Seen]] = {peer.name: [] for peer in peers}
         for number in range(given.rounds):
-            with alone(given.lock):
+            with locked(given.lock, alone=True):
                 for place, peer in enumerate(peers):
                     where = folder / f"{number}-{place}"
                     seen[peer.name] += attempted(peer, given.turns, where)
-                    if peer is not ours:
-                        shutil.rmtree(where)
+                    shutil.rmtree(where)
             if given.out:
                 kept = {name: [asdict(one) for one in rounds] for name, rounds in seen.items()}
                 given.out.write_text(json.dumps(kept))

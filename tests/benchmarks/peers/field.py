@@ -9,6 +9,7 @@ it runs. They are not asked to bring the repository into it, as Assay does.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -82,15 +83,14 @@ def derived(image: str, name: str, *lines: str) -> str:
     return tag
 
 
-NETWORK = "assay-peers"
+NETWORK = f"assay-peers-{os.getpid()}"
 """Of the containers that need one."""
 
 
 @contextmanager
 def network() -> Iterator[str]:
     """The network; the address of this machine in it."""
-    with suppress(subprocess.CalledProcessError):  # left by an earlier run that was killed
-        subprocess.run(["docker", "network", "create", NETWORK], check=True, capture_output=True)
+    subprocess.run(["docker", "network", "create", NETWORK], check=True, capture_output=True)
     command = ["docker", "network", "inspect", NETWORK, "--format", "{{json .IPAM.Config}}"]
     try:
         done = subprocess.run(command, check=True, capture_output=True)

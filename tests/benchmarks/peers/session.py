@@ -155,13 +155,13 @@ def run(peer: Peer, turns: int, folder: Path) -> Seen:
 
 
 @contextmanager
-def alone(lock: Path | None) -> Iterator[None]:
-    """Hold a lock's file alone, for machines whose users share it while they do anything."""
+def locked(lock: Path | None, *, alone: bool) -> Iterator[None]:
+    """Hold a lock's file, alone to measure, for machines whose users share it while they do anything."""
     if lock is None:
         yield
         return
     with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
 
 
