@@ -419,6 +419,11 @@ class Budget:
         beyond = actual.tokens > asked.tokens or (actual.nano_usd or 0) > (asked.nano_usd or 0)
         self._tell("settled", actual, beyond=beyond)
 
+    def account(self) -> Account:
+        """How the run's own account stands."""
+        scope = next(iter(self._scopes))
+        return self._ledger.accounts({scope: self._scopes[scope]})[scope]
+
     def waiting(self) -> None:
         """Tell that a request waits for others to be settled."""
         self._tell("waiting", Amount(0, 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -68,6 +68,8 @@ class Climb:
     work: Work
     judge: Judge
     publish: Publish
+    past: Collection[int] = ()
+    """Attempts that had ended when the run was gone on with; what was told of them is not told again."""
     _asked: list[Asked] = field(default_factory=list)
     _rejections: list[Rejection] = field(default_factory=list)
     _started: int = 0
@@ -91,7 +93,9 @@ class Climb:
         rung, began = rungs[0], time.monotonic()
         numbers = range(self._started + 1, self._started + self._lanes(rung) + 1)
         of = self._started + sum(map(self._lanes, rungs))
-        self._announce(rung, numbers, of)
+        again = all(number in self.past for number in numbers)
+        if not again:
+            self._announce(rung, numbers, of)
         self._started += len(numbers)
         told, deadline = tuple(self._rejections), self._deadline(rungs)
         ended: list[_Ended] = []
@@ -136,10 +140,10 @@ class Climb:
             self.log.append(events.Note(f"an attempt side by side came to nothing: {fault}", "warning"))
         if reached:
             return reached[-1]
-        self._enter(rung, ended)
+        self._enter(rung, ended, again)
         return None
 
-    def _enter(self, rung: Rung, ended: Sequence[_Ended]) -> None:
+    def _enter(self, rung: Rung, ended: Sequence[_Ended], again: bool) -> None:
         """Put into the record what a round without an accepted patch came to. Raises ModelError when its fault leaves
         nobody to ask."""
         real = [one for one in ended if one.ending.how not in FAULTS]
@@ -154,6 +158,8 @@ class Climb:
         self._asked.append(Asked(rung.spec, out="provider" if fault.provider_down else "model"))
         if not self._ahead():
             raise ModelError(fault.detail)
+        if again:
+            return
         whom = "passed over, with its provider's other models" if fault.provider_down else "passed over"
         self.log.append(events.Note(f"{rung.spec} is {whom}: {fault.detail}", "warning"))
 

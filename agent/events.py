@@ -11,16 +11,17 @@ import errno
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, cast
 
 from agent.errors import UsageError
 from agent.redaction import redact
-from agent.types import Reply, ToolCall, Usage
+from agent.types import Reply, Stop, ToolCall, Usage
 
 VERSION = 1
 
@@ -36,6 +37,13 @@ class RunStarted:
     test_command: str
     fail_to_pass: Sequence[str]
     limits: Mapping[str, float | int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """A process goes on with the run. `ended`: the status that it had ended with; empty when its process was killed."""
+
+    ended: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,21 @@ class ModelReplied:
             reply.uncached_usd,
         )
 
+    def reply(self) -> Reply:
+        """The reply that this is the event of."""
+        return Reply(
+            self.text,
+            tuple(self.tool_calls),
+            self.usage,
+            self.cost_usd,
+            cast("Stop", self.stop),
+            self.provider_data,
+            self.first_token_seconds,
+            self.answer_seconds,
+            self.input_usd,
+            self.uncached_usd,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ModelRetried:
@@ -186,6 +209,26 @@ class ToolReturned:
     refused: bool = False
     """True when the runtime did not run the call: its arguments are no JSON, product code before a root cause, a cause
     that does not hold, what comes after a failed edit in the same reply, or a submission that no run speaks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceKept:
+    """What the workspace changes of the base commit, as it was after the attempt's first `results` ToolReturned, is in
+    the run's folder: `workspace/<attempt>-<sha256, 16 digits>.diff`."""
+
+    attempt: int
+    turn: int
+    results: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxRemade:
+    """The attempt's sandbox was lost, for `reason`, and the attempt goes on in a new one with the same files."""
+
+    attempt: int
+    turn: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,12 +327,17 @@ class AttemptEnded:
     seconds: float
     changed: Sequence[str] = ()
     """What the patch touches, without its code."""
+    provider_down: bool = False
+    """As in errors.ModelError."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictReached:
     attempt: int
     verdict: Mapping[str, Any]
+    traces: Mapping[str, str] = field(default_factory=dict)
+    """As in types.Verdict, for the brief of the next attempt; so are `proven_tests`."""
+    proven_tests: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +348,7 @@ class RunEnded:
 
 Event = (
     RunStarted
+    | RunResumed
     | PhaseStarted
     | Note
     | EnvironmentReady
@@ -312,6 +361,8 @@ Event = (
     | BudgetChanged
     | ToolStarted
     | ToolReturned
+    | WorkspaceKept
+    | SandboxRemade
     | ServerStarted
     | ServerLeftOut
     | HypothesisStated
@@ -384,13 +435,41 @@ class EventLog:
     listeners: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     _size: int = 0
+    _count: int = 0
+    _opened: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def reopened(cls, path: Path, secrets: Sequence[str] = ()) -> Self:
+        """A log to go on with; a torn last line is cut off. Its `events` are those that still count (see `current`).
+
+        Raises UsageError for what is no log, or one of a newer version.
+        """
+        read = list(read_events(path))
+        whole = path.read_bytes().rfind(b"\n") + 1
+        os.truncate(path, whole)
+        events = [event for _, event in current(read)]
+        return cls(path, secrets, events=events, _size=whole, _count=len(read))
+
+    def of(self, attempt: int) -> list[Event]:
+        """The events of one attempt."""
+        return [event for event in self.events if getattr(event, "attempt", None) == attempt]
+
+    def forget(self, attempt: int) -> None:
+        """What was logged of an attempt that is begun again no longer counts, but for what it cost."""
+        self.events[:] = [
+            event
+            for event in self.events
+            if getattr(event, "attempt", None) != attempt or isinstance(event, ModelRetried)
+        ]
 
     def append(self, event: Event) -> None:
-        """Write one line. What a secret is stays out of the file and away from listeners."""
+        """Write one line. What a secret is stays out of the file and away from listeners. Raises OSError, with the file
+        as it was before, where there is no room for it."""
         data = {
             "v": VERSION,
-            "n": len(self.events),
+            "n": self._count,
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "t": round(time.monotonic() - self._opened, 3),
             **redact(encode(event), self.secrets),
         }
         # Appending in one write keeps every earlier line whole when the process is killed in mid-line.
@@ -403,25 +482,55 @@ class EventLog:
             self._size += len(line)
         finally:
             os.close(fd)
+        self._count += 1
         # What is kept in memory is what a reader of the file would get: the conversation is made of it.
         self.events.append(decode(data))
         for listener in self.listeners:
             listener(data)
 
 
+Logged = Sequence[tuple[Mapping[str, Any], Event]]
+"""Events with their JSON data, as `read_events` gives them."""
+
+
+def current(log: Logged) -> Logged:
+    """The events that still count, of a run that was gone on with: an attempt that was begun again is what it is since
+    its last start, and what ended before it went on has not ended there."""
+    kept: list[tuple[Mapping[str, Any], Event]] = []
+    begun: set[int] = set()
+    going: set[int] = set()
+    resumed = False
+    for one in reversed(log):
+        event, number = one[1], getattr(one[1], "attempt", None)
+        if isinstance(event, ModelRetried) or (
+            number not in begun and not _superseded(event, going, resumed)
+        ):
+            kept.append(one)
+        if isinstance(event, AttemptStarted):
+            begun.add(event.attempt)
+        elif number is not None and not isinstance(event, VerdictReached | ModelRetried):
+            going.add(number)
+        resumed = resumed or isinstance(event, RunResumed | RunEnded)
+    return kept[::-1]
+
+
+def _superseded(event: Event, going: set[int], resumed: bool) -> bool:
+    return (isinstance(event, AttemptEnded) and event.attempt in going) or (
+        isinstance(event, RunEnded) and resumed
+    )
+
+
 def read_events(path: Path) -> Iterator[tuple[Mapping[str, Any], Event]]:
-    """The events of a log with their JSON data. A torn last line, left by a kill, is passed over."""
+    """The events of a log with their JSON data. A torn last line, left by a kill, is passed over. Raises UsageError."""
     lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, 1):
-        if not line:
-            continue
+        if number == len(lines) or not line:
+            continue  # what no line break ends was not written whole
         try:
             data = json.loads(line)
             if not isinstance(data, dict):
                 raise ValueError("no JSON object")
             event = decode(data)
         except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
-            if number == len(lines):
-                return
             raise UsageError(f"{path}, line {number}: not an event of this agent: {error}") from error
         yield data, event

@@ -19,7 +19,8 @@ async def side_by_side() -> AsyncIterator[TaskGroup]:
         async with anyio.create_task_group() as tasks:
             yield tasks
     except BaseExceptionGroup as group:
-        raise _first(group) from None
+        first = _first(group)
+        raise first from first.__cause__
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

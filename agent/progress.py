@@ -31,7 +31,7 @@ MAX_TEXT = 4000
 
 _PASSING = ("attempt_started", "user_said", "model_replied", "tool_started", "tool_returned")
 """Events whose lines are the start of longer texts. The other ones tell faults and evidence: these are never cut."""
-_QUIET = ("attempt_started", "user_said", "run_ended")
+_QUIET = ("attempt_started", "user_said", "workspace_kept", "run_ended")
 """Events that a follower of the run need not see: another one, or the final text, says the same."""
 
 
@@ -111,6 +111,9 @@ def _lines(event: Event) -> Iterator[str]:
     match event["type"]:
         case "run_started":
             yield f"run {event['run_id']} on {clean(event['repo'])} at {event['base'][:12]}"
+        case "run_resumed":
+            after = f"it had ended: {clean(event['ended'])}" if event["ended"] else "a kill"
+            yield f"resumed after {after}"
         case "phase_started":
             yield f"{event['phase']}: {clean(event['detail'])}".rstrip(": ")
         case "note":
@@ -141,6 +144,10 @@ def _lines(event: Event) -> Iterator[str]:
         case "tool_returned":
             how = "error" if event["is_error"] else "ok"
             yield f"    {how} in {event['seconds']:.1f} s: {clean(event['text'])}".rstrip(": ")
+        case "workspace_kept":
+            yield f"  the workspace's change is kept: {event['sha256'][:16]}"
+        case "sandbox_remade":
+            yield f"  the sandbox was lost and made anew with the same files: {clean(event['reason'])}"
         case "server_started":
             tools, skipped = len(event["tools"]), event["skipped"]
             more = f"; not used: {clean('; '.join(skipped))}" if skipped else ""

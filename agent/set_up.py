@@ -21,6 +21,7 @@ from agent.errors import ModelError, NotSetUp
 from agent.events import EventLog
 from agent.git import EXECUTABLE, REGULAR, BlobTooLarge, Repository
 from agent.models import Model
+from agent.models.recorded import Recorded
 from agent.prompts import render
 from agent.redaction import redact
 from agent.structured import structured
@@ -84,6 +85,9 @@ class Writer:
         self._failures = [_told(fault)]
         self._tried: tuple[str, ...] = ()
         self._number = 0
+        self._paid = [event.reply() for event in log.of(ATTEMPT) if isinstance(event, events.ModelReplied)]
+        """Of a run that was interrupted while it had its set-up written."""
+        self._answers = list(self._paid)
         self._note(str(fault))
 
     async def next(self) -> Written | None:
@@ -114,7 +118,7 @@ class Writer:
         self._log.append(events.Note(text, "warning"))
 
     async def _ask(self) -> Written:
-        model = self._open_model()
+        model = Recorded(self._answers, self._open_model())
         which = f"{model.spec} writes the commands, try {self._number} of {TRIES}"
         self._log.append(events.PhaseStarted("setup", which))
         prompt = render("setup", failures="\n\n".join(self._failures), **self._facts)
@@ -128,6 +132,8 @@ class Writer:
         return Written(model.spec, tuple(value["commands"]), str(value["why"]))
 
     def _heard(self, reply: Reply, seconds: float) -> None:
+        if any(reply is one for one in self._paid):
+            return
         self._log.append(events.ModelReplied.of(reply, ATTEMPT, self._number, seconds))
 
 

@@ -215,11 +215,15 @@ class Opening:
         """See Toolbox.call."""
         return await (await self.there()).call(call, timeout=timeout)
 
-    async def read(self, path: str, limit: int) -> bytes:
-        """See Sandbox.read."""
+    async def sandbox(self) -> Sandbox:
+        """Wait for the sandbox and its toolbox. Raises SandboxError."""
         await self.there()
         assert self._sandbox is not None
-        return await self._sandbox.read(path, limit)
+        return self._sandbox
+
+    async def read(self, path: str, limit: int) -> bytes:
+        """See Sandbox.read."""
+        return await (await self.sandbox()).read(path, limit)
 
     async def run(
         self,

@@ -57,8 +57,9 @@ def failed(call: ToolCall, text: str) -> ToolResult:
 
 
 def single(error: Exception) -> Exception:
-    """The one exception in nested groups: task groups wrap whatever leaves their block."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+    """The first exception in nested groups: task groups wrap whatever leaves their block. What else is in them came of
+    the same fault: when a sandbox goes, the call under way says so, and then the server's end."""
+    while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from sandboxes import cgroup
+from sandboxes import cgroup, scratch
 from sandboxes.bubblewrap import Bubblewrap
 from sandboxes.containers import container, new_name
 from sandboxes.docker import Docker, Sandbox
@@ -39,6 +39,15 @@ async def diagnose(cache: Path) -> list[Finding]:
     if not docker[0].ok and bubblewrap.ok and not os.environ.get("DOCKER_HOST"):
         docker = [Finding("engine", True, f"none, so bubblewrap makes the sandboxes: {docker[0].detail}")]
     return [*docker, bubblewrap, *await anyio.to_thread.run_sync(remove_left_by_bubblewrap, cache)]
+
+
+async def tidy(cache: Path) -> None:
+    """Remove what dead runs left behind, as far as that can be done; `cache` is bubblewrap's."""
+    for folder in scratch.stale():
+        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(SandboxError):
+        await remove_leftovers(await Docker.connect())
+    await anyio.to_thread.run_sync(remove_left_by_bubblewrap, cache)
 
 
 async def _bubblewrap(cache: Path) -> Finding:

@@ -35,6 +35,12 @@ class Spares:
             self._spares.append(spare)
             self._tasks.start_soon(self._start, spare, environment, run_id, limits)
 
+    def forget(self) -> None:
+        """Hand out none of those that are ready: what they run on may be gone."""
+        for spare in self._spares:
+            spare.done.set()
+        self._spares.clear()
+
     @asynccontextmanager
     async def sandbox(
         self, environment: Environment, *, run_id: str, limits: Limits | None = None

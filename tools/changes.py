@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +22,10 @@ MAX_PATCH = 10 * 1024 * 1024
 """Bytes of a patch. More is no repair but a file that should not be there."""
 MAX_NEW_FILE = 5 * 1024 * 1024
 """Bytes of one untracked file."""
+MAX_WATCHED = 20_000
+"""Files and directories that are looked at to tell whether anything changed; where there are more, git is faster."""
+SETTLED_NS = 50_000_000
+"""A file's status change time is a clock's that ticks every 10 ms at most: within a tick, two changes look the same."""
 
 # Whatever .gitattributes say, files are taken as the bytes that they are.
 ATTRIBUTES = "* -text !eol !crlf !ident !filter !working-tree-encoding !diff !whitespace\n"
@@ -64,6 +69,9 @@ class Base:
         self._complete = Path(workspace.private, "base-is-complete")
         self._index = self._git_dir / "index.now"
         self._lock = threading.Lock()
+        self._theirs = os.fsencode(Path(workspace.root, ".git"))
+        self._last: tuple[dict[bytes, tuple[int, ...]], bytes] | None = None
+        """A state of the workspace, and the patch that it is."""
         self._begun = False
         self._done = threading.Event()
         self._error = ""
@@ -87,7 +95,38 @@ class Base:
         """What changed since, as `git apply` takes it, with new files unless ignored. Raises ToolError."""
         self.wait()
         with self._lock:
-            return self._git(DIFF, self._now(call), call)
+            state = self._state()
+            if state is not None and self._last is not None and self._last[0] == state:
+                return self._last[1]
+            patch = self._git(DIFF, self._now(call), call)
+            self._last = (state, patch) if state is not None else None
+            return patch
+
+    def _state(self) -> dict[bytes, tuple[int, ...]] | None:
+        """Status of everything in the workspace but the model's own repository: equal only where nothing changed, since
+        nobody sets a status change time. None where there is too much, or something changed just now."""
+        state: dict[bytes, tuple[int, ...]] = {}
+        latest = time.time_ns() - SETTLED_NS
+        left = [os.fsencode(self._workspace.root)]
+        try:
+            while left:
+                with os.scandir(left.pop()) as entries:
+                    for entry in entries:
+                        status = entry.stat(follow_symlinks=False)
+                        if status.st_ctime_ns > latest or len(state) == MAX_WATCHED:
+                            return None
+                        state[entry.path] = (
+                            status.st_ctime_ns,
+                            status.st_ino,
+                            status.st_size,
+                            status.st_mode,
+                        )
+                        if entry.is_dir(follow_symlinks=False) and entry.path != self._theirs:
+                            left.append(entry.path)
+        except OSError:  # it is being changed
+            return None
+        state.pop(self._theirs, None)
+        return state
 
     def tree(self, call: Call) -> str:
         """The workspace as it is now, without what `patch` leaves out: a git tree of ours. Raises ToolError."""

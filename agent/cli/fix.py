@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from agent.budget import LedgerLike
     from agent.config import Settings
     from agent.git import Repository
-    from agent.run import Publish, Run
+    from agent.job import Job
+    from agent.run import Publish
 
 Listener = Callable[[Mapping[str, Any]], None]
 
@@ -132,33 +133,62 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     form.add_argument(
         "--stream-json", action="store_true", help="print each event on stdout, one JSON a line"
     )
-    p.set_defaults(run=main, setup=None, batch=None)  # the last two are for the tasks of `agent batch`
+    # all but the first are for other commands that do what this one does
+    p.set_defaults(run=main, setup=None, batch=None, alone=True, replay=False)
 
 
 def main(args: argparse.Namespace) -> int:
     from agent.git import Repository
-    from agent.result import exit_code
-    from agent.run import Publish
 
-    stream = _Stream()
     with (
         Repository(args.repo) as repository,
         open_github(args.issue, args.as_of, args.pr, repository) as github,
     ):
         task, notices = _task(args, repository, github)
-        output = check_output(args.output) if args.output is not None else None
-        publish = Publish(output, args.branch, publication(github, task.base) if github and args.pr else None)
         if args.branch is not None:
             repository.check_branch(args.branch)
-        listeners = [stream.show] if args.stream_json else []
-        hidden = tokens_of(github)
-        result, folder = fixed(args, task, repository, publish, listeners, notices=notices, hidden=hidden)
-    code, result = exit_code(result), without_shapes(result)
+        return carried_out(args, task, repository, github, notices)
+
+
+def carried_out(
+    args: argparse.Namespace,
+    task: Task,
+    repository: Repository,
+    github: GitHub | None,
+    notices: Sequence[str] = (),
+    resumed: Path | None = None,
+) -> int:
+    """A task taken to its end and told as the flags say; the exit code. `resumed` is the folder of a run to go on
+    with."""
+    from agent.result import exit_code
+    from agent.run import Publish
+
+    stream = _Stream()
+    output = check_output(args.output) if args.output is not None else None
+    publish = Publish(output, args.branch, publication(github, task.base) if github and args.pr else None)
+    listeners = [stream.show] if args.stream_json else []
+    result, folder = fixed(
+        args,
+        task,
+        repository,
+        publish,
+        listeners,
+        notices=notices,
+        hidden=tokens_of(github),
+        resumed=resumed,
+    )
+    code = exit_code(result)
     if args.stream_json:
         return lost_code(code) if stream.lost else code
-    if args.json:
-        return print_result(json.dumps(result, indent=2), code, for_programs=True)
-    return print_result(_report(result, folder), code)
+    return told(result, folder, code, as_json=args.json)
+
+
+def told(result: Mapping[str, Any], folder: Path, code: int, *, as_json: bool) -> int:
+    """Print what a run came to; the exit code, which is `code` if that could be done."""
+    shown = without_shapes(result)
+    if as_json:
+        return print_result(json.dumps(shown, indent=2), code, for_programs=True)
+    return print_result(_report(shown, folder), code)
 
 
 def fixed(
@@ -171,33 +201,40 @@ def fixed(
     *,
     notices: Sequence[str] = (),
     hidden: Collection[str] = (),
+    resumed: Path | None = None,
 ) -> tuple[dict[str, Any], Path]:
     """A task taken to its end as the flags say: its result, and the run's folder. `listeners` get each event, what is
-    `hidden` is kept out of all texts, `notices` are told at the start."""
+    `hidden` is kept out of all texts, `notices` are told at the start; `resumed` is as in `carried_out`."""
+    from agent.cli.resume import again, keep_inputs
     from agent.cli.signals import run_async
     from agent.config import home
-    from agent.events import EventLog
     from agent.gate import Shelf
+    from agent.job import Job
     from agent.logs import followed
     from agent.redaction import secret_values
     from agent.run import Run
     from agent.runs import held
 
     settings, tests = with_test_command(settings_of(args, repository, task.base), repository, task.base)
-    run_id, folder = new_run()
+    run_id, folder = new_run() if resumed is None else (resumed.name, resumed)
     hidden = {*hidden, *(secret for server in settings.servers for secret in server.secrets)}
     secrets = sorted({*secret_values(os.environ), *hidden}, key=len, reverse=True)
-    log = EventLog(folder / "events.jsonl", secrets)
-    log.listeners += listeners
     with held(folder):
+        if resumed is None:
+            keep_inputs(folder, args, task)
+        log, past, ended = again(folder, secrets)
+        log.listeners += listeners
         with (
             followed(sys.stderr, os.environ, secrets, run_id) as show,
             open_budget(settings, run_id, log, args.batch, open_ledger) as budget,
         ):
             log.listeners.append(show)
-            shelf = Shelf(home() / "baselines")
-            run = Run(run_id, task, settings, log, folder, repository, publish, shelf, budget=budget)
-            _started(run, repository, [*notices, tests])
+            job = Job(run_id, task, settings, log, folder, repository, budget=budget, past=past)
+            run = Run(job, publish, Shelf(home() / "baselines"))
+            if resumed is None:
+                _started(job, [*notices, tests])
+            else:
+                _resumed(job, ended)
             try:
                 result = run_async(run.execute)
             except KeyboardInterrupt:
@@ -267,7 +304,7 @@ def settings_of(args: argparse.Namespace, repository: Repository, base: str) -> 
         "the day's limit ($AGENT_HOME/budget.toml)": per_day(),
         "the budget of the batch (--budget, --tokens)": args.batch[1] if args.batch else Limit(),
     }
-    for spec in settings.models:
+    for spec in settings.models if not args.replay else ():
         open_model(spec)  # a missing key or file is told before anything is set up
         check_prices(spec, limits)
     return settings
@@ -288,10 +325,10 @@ class _Stream:
             tell(f"could not write the events to stdout: {lost}; the run goes on")
 
 
-def _started(run: Run, repository: Repository, notices: Sequence[str]) -> None:
-    from agent.events import Note, RunStarted
+def _started(job: Job, notices: Sequence[str]) -> None:
+    from agent.events import RunStarted
 
-    task, settings = run.task, run.settings
+    task, settings = job.task, job.settings
     limits: dict[str, float] = {
         "attempts": settings.attempts,
         "best_of": settings.best_of,
@@ -302,9 +339,9 @@ def _started(run: Run, repository: Repository, notices: Sequence[str]) -> None:
         limits["usd"] = float(settings.usd)
     if settings.tokens is not None:
         limits["tokens"] = settings.tokens
-    run.log.append(
+    job.log.append(
         RunStarted(
-            run.run_id,
+            job.run_id,
             task.issue_source,
             task.issue,
             task.repo,
@@ -316,15 +353,23 @@ def _started(run: Run, repository: Repository, notices: Sequence[str]) -> None:
         )
     )
     for notice in notices:
-        run.log.append(Note(notice))
+        job.note(notice)
     try:
-        unfinished = task.base == repository.resolve("HEAD") and repository.dirty()
+        unfinished = task.base == job.repository.resolve("HEAD") and job.repository.dirty()
     except AgentError:
         unfinished = False  # it serves a note only; the run needs neither HEAD nor the index
     if unfinished:
-        run.log.append(
-            Note("uncommitted changes are not part of the base commit and are left alone", "warning")
-        )
+        job.note("uncommitted changes are not part of the base commit and are left alone", "warning")
+
+
+def _resumed(job: Job, ended: str) -> None:
+    from agent.events import RunResumed
+    from agent.past import lost
+
+    fault = lost(job.log.events, job.budget.account()) if job.budget is not None else None
+    job.log.append(RunResumed(ended))
+    if fault is not None:
+        job.log.append(fault)
 
 
 def _write_page(folder: Path, secrets: Sequence[str]) -> None:
@@ -341,7 +386,9 @@ def _write_page(folder: Path, secrets: Sequence[str]) -> None:
 
 def _report(result: Mapping[str, Any], folder: Path) -> str:
     """The last words of a run, for a person."""
+    from agent.cli.resume import INPUTS
     from agent.explain import explained
+    from agent.past import RESUMABLE
     from agent.progress import money, terminal_width, verdict_table, wrapped
 
     cost, width = result["cost_usd"], terminal_width(sys.stdout)
@@ -353,6 +400,8 @@ def _report(result: Mapping[str, Any], folder: Path) -> str:
     lines.append(
         f"cost: {'unknown' if cost is None else f'{cost:.4f} USD'}   run: {result['run_id']}   {folder}"
     )
+    if result["status"] in RESUMABLE and (folder / INPUTS).exists():
+        lines.append(f"go on with it: agent resume {result['run_id']}")
     if (page := folder / "report.html").exists():
         lines.append(f"page: {page}")
     budget = result["budget"]

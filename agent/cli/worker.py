@@ -118,7 +118,7 @@ def _arguments(line: TaskLine, shared: Shared) -> argparse.Namespace:
     ):
         given += [f"--{flag}={value}" for value in values]
     args = parser.parse_args(given)
-    args.setup = line.setup
+    args.setup, args.alone = line.setup, False
     args.batch = (shared.batch, Limit(shared.usd, shared.tokens)) if shared.batch else None
     return args
 

@@ -189,20 +189,22 @@ def open_model(
     caches: Caches | None = None,
     budget: Budget | None = None,
     lasting: bool = False,
+    answered: int = 0,
 ) -> Model:
     """A new model object for one attempt.
 
     `seconds` and `seed` bound and fix the search of `local/repair`; `attempt` (from 1) chooses the part of a
     script; `on_failed_try` hears of each fault of a provider; `caches` are Gemini's explicit ones, shared by the
     attempts of a run; each request to a provider is reserved in `budget` before it is sent; `lasting`
-    says that what comes before the conversation should stay in the provider's cache for later runs. Raises UsageError
-    when the spec, the key or the script is at fault.
+    says that what comes before the conversation should stay in the provider's cache for later runs; `answered` replies
+    of the attempt were given before by another object. Raises UsageError when the spec, the key or the script is at
+    fault.
     """
     parsed = parse_spec(spec)
     if parsed.provider == "scripted":
         from agent.models.scripted import ScriptedModel
 
-        return ScriptedModel(Path(parsed.name), attempt=attempt)
+        return ScriptedModel(Path(parsed.name), attempt=attempt, answered=answered)
     if parsed.provider == "local":
         from agent.models.repair import RepairModel
 

@@ -36,18 +36,19 @@ class _Line:
 
 
 class ScriptedModel:
-    """Replies in the order of the script's part for `attempt`, or of its last part when there are fewer.
+    """Replies in the order of the script's part for `attempt`, or of its last part when there are fewer; the first
+    `answered` of them were given before.
 
     Raises UsageError, naming file and line, when the script can't be read.
     """
 
     repeats_itself = False
 
-    def __init__(self, path: Path, *, attempt: int = 1) -> None:
+    def __init__(self, path: Path, *, attempt: int = 1, answered: int = 0) -> None:
         self.spec = f"scripted/{path}"
         self._path = path
         parts = _read(path)
-        self._left = iter(parts[min(attempt, len(parts)) - 1])
+        self._left = iter(parts[min(attempt, len(parts)) - 1][answered:])
 
     async def reply(
         self,

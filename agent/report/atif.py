@@ -17,13 +17,14 @@ from agent.events import (
     ContextMasked,
     ContextRenewed,
     Event,
+    Logged,
     ModelReplied,
     ModelRetried,
     ToolReturned,
     UserSaid,
     VerdictReached,
 )
-from agent.report.story import Logged, tell, verdict_word
+from agent.report.story import tell, verdict_word
 from agent.types import Usage
 
 SCHEMA = "ATIF-v1.7"

@@ -15,10 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.events import Logged
 from agent.redaction import redact, without_shapes
 from agent.report import charts
 from agent.report.steps import bounded, steps
-from agent.report.story import AttemptTold, Logged, Story, compared, read, tell, unchanged, worked
+from agent.report.story import AttemptTold, Story, compared, read, tell, unchanged, worked
 from agent.text import printable
 
 if TYPE_CHECKING:

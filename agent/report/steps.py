@@ -18,10 +18,13 @@ from agent.events import (
     EnvironmentReady,
     Event,
     HypothesisStated,
+    Logged,
     ModelReplied,
     ModelRetried,
     Note,
     PhaseStarted,
+    RunResumed,
+    SandboxRemade,
     ServerLeftOut,
     ServerStarted,
     SetupWritten,
@@ -30,7 +33,7 @@ from agent.events import (
     UserSaid,
     VerdictReached,
 )
-from agent.report.story import Logged, verdict_word
+from agent.report.story import verdict_word
 from agent.types import ToolCall
 
 MAX_TEXT = 30_000
@@ -105,6 +108,9 @@ def _steps(n: int, event: Event, begun: _Open) -> Iterator[Step]:
 def _of_run(event: Event) -> Step | None:
     """Events of the run itself. Their number is put in later, as in `_of_attempt`."""
     match event:
+        case RunResumed():
+            after = f"it had ended: {event.ended}" if event.ended else "its process was killed"
+            return Step(0, "run", "resumed", after)
         case PhaseStarted():
             return Step(0, "run", event.phase, event.detail)
         case Note():
@@ -158,6 +164,9 @@ def _of_attempt(event: Event) -> Step | None:
             return Step(0, "context", "context", said, bad=True)
         case DriftSeen():
             return Step(0, "context", "drift", event.text, bad=True)
+        case SandboxRemade():
+            said = f"lost, and made anew with the same files: {event.reason}"
+            return Step(0, "run", "sandbox", _first(said), (), _texts(reason=event.reason), bad=True)
         case AttemptEnded():
             texts = _texts(in_its_words=event.detail, changed="\n".join(event.changed))
             facts = (f"{event.turns} turns", _seconds(event.seconds))

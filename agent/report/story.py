@@ -19,20 +19,19 @@ from agent.events import (
     ContextMasked,
     EnvironmentReady,
     Event,
+    Logged,
     ModelReplied,
     PhaseStarted,
     RunEnded,
     RunStarted,
     ToolReturned,
     VerdictReached,
+    current,
     decode,
     read_events,
 )
 from agent.redaction import without_shapes
 from agent.types import issue_title
-
-Logged = Sequence[tuple[Mapping[str, Any], Event]]
-"""Events with their JSON data, as `events.read_events` gives them."""
 
 MAX_ROWS = 200
 """Tests of a verdict that are listed."""
@@ -45,7 +44,7 @@ def read(folder: Path) -> Logged:
 
 
 def cleaned(log: Iterable[tuple[Mapping[str, Any], Event]]) -> Logged:
-    return [(data, decode(data)) for data in map(without_shapes, (data for data, _ in log))]
+    return current([(data, decode(data)) for data in map(without_shapes, (data for data, _ in log))])
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def test_every_kind_of_event_but_bookkeeping_is_a_step() -> None:
     told = {step.number for step in steps(log)}
     left_out = {type(event).__name__ for data, event in log if data["n"] not in told}
     # the start and end are the page itself, money is drawn, and a call that returned is told at its return
-    assert left_out == {"RunStarted", "RunEnded", "BudgetChanged", "ToolStarted"}
+    assert left_out == {"RunStarted", "RunEnded", "BudgetChanged", "ToolStarted", "WorkspaceKept"}
 
 
 def test_the_page_s_policy_allows_its_style_sheet_alone() -> None:

@@ -6,6 +6,7 @@ import base64
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,3 +229,22 @@ def test_nothing_is_no_submission(use: Use, base: Path) -> None:
     assert "give_up=true" in result.text
     assert use("submit", summary="no idea", give_up=True).data == {"submitted": True, "give_up": True}
     assert "'summary' is missing" in use("submit").text
+
+
+def test_a_change_that_keeps_size_and_time_is_seen_after_a_patch_was_taken(good: Use, root: Path) -> None:
+    path = root / "a.py"
+    path.write_text("one\n")
+    good("diff")
+    path.write_text("two\n")
+    (root / "new").mkdir()
+    for text in ("six\n", "ten\n"):
+        time.sleep(0.1)  # from now on nothing changes, and it may be known without looking into files
+        before = path.stat()
+        assert patch_of(good("diff")) == patch_of(good("diff"))
+        path.write_text(text)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert f"+{text.strip()}".encode() in patch_of(good("diff"))
+    time.sleep(0.1)
+    good("diff")
+    (root / "new/b.txt").write_text("b\n")
+    assert b"new/b.txt" in patch_of(good("diff"))
