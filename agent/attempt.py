@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 from agent import hypotheses, masking
 from agent.budget import BudgetSpent
 from agent.calls import Repeats, mended, not_json
-from agent.conversation import messages
+from agent.conversation import Conversation
 from agent.drift import Drift, Sign
 from agent.errors import ModelError
 from agent.events import (
@@ -131,6 +131,7 @@ class Attempt:
     _keeping: Started[None] | None = None
 
     def __post_init__(self) -> None:
+        self._conversation = Conversation(self.number)
         self._drift = Drift(self.number)
         for event in self.log.events:
             self._noticed(event)
@@ -215,7 +216,7 @@ class Attempt:
             self._mask()
             started = time.monotonic()
             try:
-                reply = await self.model.reply(self.system, messages(self.log.events, self.number), specs)
+                reply = await self.model.reply(self.system, self._said().messages(), specs)
             except ModelError as error:
                 return Ending("model_error", str(error), provider_down=error.provider_down)
             except BudgetSpent as spent:
@@ -297,7 +298,7 @@ class Attempt:
         result = self._interrupted(call, spec) if interrupted else None
         result = self._repeats.noticed(call, result or await self._result(call, spec))
         if self.info is not None and spec is not None and spec.read_only:
-            result = without_seen(made, result, self.log.events, self.number)
+            result = without_seen(made, result, self._said().parts)
         self._append(
             ToolReturned(
                 self.number,
@@ -405,10 +406,15 @@ class Attempt:
         """Take old output out of the conversation if now is the time for it."""
         masked = None
         if self.info is not None:
-            masked = masking.due(self.log.events, self.number, self.info, self.turns, full=full)
+            masked = masking.due(
+                self.log.events, self.number, self.info, self.turns, self._said().parts, full=full
+            )
         if masked is not None:
             self._append(masked)
         return masked is not None
+
+    def _said(self) -> Conversation:
+        return self._conversation.follow(self.log.events)
 
     def _say(self, template: str, **values: str) -> None:
         self._append(UserSaid(self.number, render(template, **values)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from agent.events import ContextMasked, ContextRenewed, Event, ModelReplied, ToolReturned, UserSaid
@@ -37,33 +37,83 @@ class Part:
         )
 
 
-def parts(events: Iterable[Event], attempt: int) -> list[Part]:
-    """What an attempt's conversation consists of, in order; what was before a renewed context is left out."""
-    mine = [event for event in events if getattr(event, "attempt", None) == attempt]
-    masked = {place for event in mine if isinstance(event, ContextMasked) for place in event.results}
-    kept: list[Part] = []
-    calls: list[ToolCall] = []
-    place = 0
-    for event in mine:
+class Conversation:
+    """The conversation of one attempt, kept as its log grows: what a turn costs must not grow with those before it."""
+
+    def __init__(self, attempt: int) -> None:
+        self._attempt = attempt
+        self._taken = 0
+        self._parts: list[Part] = []
+        self._messages: list[Message] = []
+        self._stale = False
+        """Whether `_messages` must be made anew: something in their midst has changed."""
+        self._calls: list[ToolCall] = []
+        self._place = 0
+        self._fresh: set[int] = set()
+        """Places of the results that were masked since the last reply."""
+
+    def follow(self, log: Sequence[Event]) -> Conversation:
+        """Take in what `log` has besides what it had the last time."""
+        for event in log[self._taken :]:
+            if getattr(event, "attempt", None) == self._attempt:
+                self._take(event)
+        self._taken = len(log)
+        return self
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """What it consists of, in order; what was before a renewed context is left out. To be read, not kept."""
+        return self._parts
+
+    def messages(self) -> list[Message]:
+        """As `messages` makes them."""
+        if self._stale:
+            self._messages, self._stale = _messages(self._parts, self._fresh), False
+        return list(self._messages)
+
+    def _take(self, event: Event) -> None:
         match event:
             case ContextRenewed():
-                kept.clear()
+                self._parts.clear()
+                self._messages.clear()
+                self._stale = False
+            case ContextMasked():
+                masked = set(event.results)
+                self._parts = [
+                    replace(part, masked=True) if part.place in masked else part for part in self._parts
+                ]
+                self._fresh |= masked
+                self._stale = True
             case UserSaid():
-                kept.append(Part(event))
-            case ModelReplied(stop="overflow"):
-                pass  # nothing was said: the request did not fit
+                self._add(Part(event))
             case ModelReplied():
-                calls = list(event.tool_calls)
-                kept.append(Part(event))
+                if self._fresh:
+                    self._fresh.clear()
+                    self._stale = True
+                if event.stop != "overflow":  # then nothing was said: the request did not fit
+                    self._calls = list(event.tool_calls)
+                    self._add(Part(event))
             case ToolReturned():
-                place += 1
-                call = next((call for call in calls if call.id == event.call_id), None)
+                self._place += 1
+                call = next((call for call in self._calls if call.id == event.call_id), None)
                 if call is not None:
-                    calls.remove(call)
-                kept.append(Part(event, place, place in masked, call))
+                    self._calls.remove(call)
+                self._add(Part(event, self._place, False, call))
             case _:
                 pass
-    return kept
+
+    def _add(self, part: Part) -> None:
+        self._parts.append(part)
+        if self._stale:
+            return
+        _extend(self._messages, part)
+        if len(self._messages) == 1:
+            self._messages = _settled(self._messages, {0})
+
+
+def parts(events: Iterable[Event], attempt: int) -> Sequence[Part]:
+    """What an attempt's conversation consists of, in order; what was before a renewed context is left out."""
+    return Conversation(attempt).follow(list(events)).parts
 
 
 def messages(events: Iterable[Event], attempt: int) -> list[Message]:
@@ -72,51 +122,47 @@ def messages(events: Iterable[Event], attempt: int) -> list[Message]:
     Tool results, and what the runtime says after them, share one user message: providers demand that
     each call is answered in the very next message. Output that was masked is one line.
     """
-    log = list(events)
-    fresh = _just_masked(log, attempt)
+    return Conversation(attempt).follow(list(events)).messages()
+
+
+def _messages(parts: Iterable[Part], fresh: Collection[int]) -> list[Message]:
     conversation: list[Message] = []
     settled = {False: 0, True: 0}  # by what was masked before the last request, and after it
-    for part in parts(log, attempt):
-        match part.event:
-            case UserSaid():
-                _extend_user(conversation, part.text, ())
-            case ToolReturned() as event:
-                result = ToolResult(event.call_id, event.name, part.text, event.is_error, event.data)
-                _extend_user(conversation, "", (result,))
-                if part.masked:
-                    settled[part.place in fresh] = len(conversation) - 1
-            case ModelReplied() as event:
-                conversation.append(
-                    Message(
-                        "assistant",
-                        event.text,
-                        tool_calls=tuple(event.tool_calls),
-                        provider_data=event.provider_data,
-                    )
-                )
-    for place in set(settled.values()) if settled[True] else {settled[False]}:
+    for part in parts:
+        _extend(conversation, part)
+        if part.masked:
+            settled[part.place in fresh] = len(conversation) - 1
+    return _settled(conversation, set(settled.values()) if settled[True] else {settled[False]})
+
+
+def _settled(conversation: list[Message], places: Collection[int]) -> list[Message]:
+    for place in places:
         if conversation and conversation[place].role == "user":
             conversation[place] = replace(conversation[place], settled=True)
     return conversation
 
 
-def _just_masked(log: Sequence[Event], attempt: int) -> set[int]:
-    """Places of the results that were masked since the last reply."""
-    fresh: set[int] = set()
-    for event in log:
-        if isinstance(event, ModelReplied) and event.attempt == attempt:
-            fresh.clear()
-        elif isinstance(event, ContextMasked) and event.attempt == attempt:
-            fresh.update(event.results)
-    return fresh
+def _extend(conversation: list[Message], part: Part) -> None:
+    match part.event:
+        case UserSaid():
+            _extend_user(conversation, part.text, ())
+        case ToolReturned() as event:
+            result = ToolResult(event.call_id, event.name, part.text, event.is_error, event.data)
+            _extend_user(conversation, "", (result,))
+        case ModelReplied() as event:
+            said = Message(
+                "assistant", event.text, tool_calls=tuple(event.tool_calls), provider_data=event.provider_data
+            )
+            conversation.append(said)
 
 
 def _extend_user(conversation: list[Message], text: str, results: tuple[ToolResult, ...]) -> None:
     if conversation and conversation[-1].role == "user":
         last = conversation.pop()
         text = "\n\n".join(part for part in (last.text, text) if part)
-        results = last.tool_results + results
-    conversation.append(Message("user", text, tool_results=results))
+        conversation.append(replace(last, text=text, tool_results=last.tool_results + results))
+    else:
+        conversation.append(Message("user", text, tool_results=results))
 
 
 def left_out(event: ToolReturned) -> str:

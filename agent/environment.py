@@ -13,6 +13,7 @@ import anyio.to_thread
 
 from agent.config import Settings, home
 from agent.scratch import scratch
+from sandboxes.memo import Memo
 from sandboxes.types import Limits
 
 if TYPE_CHECKING:
@@ -48,20 +49,41 @@ async def environment_of(
     """The environment of a tree, whose sandboxes begin with it. `setup` are commands in place of the settings' own;
     `ready` is told the environment and the seconds that it took. Raises ImageUnavailable, SetupFailed, SandboxError."""
     started = time.monotonic()
-    with scratch() as folder:
-        tar = Path(folder) / "base.tar"
-        await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
-        environment = await driver.environment(
-            tar,
-            image=settings.image,
-            dockerfile=settings.dockerfile,
-            setup=settings.setup if setup is None else setup,
-            tools_dir=TOOLS,
-            log=log,
-        )
+    setup = settings.setup if setup is None else setup
+    memo = Memo(home() / "environments", tree, settings.dockerfile, setup)
+    environment = None if settings.image else await anyio.to_thread.run_sync(memo.get)
+    if environment is None or not await driver.there(environment, TOOLS):
+        environment = await _made(tree, driver, settings, repository, log, setup, memo)
     ready(environment, time.monotonic() - started)
     async with driver.workspace(environment, tree, partial(repository.write_tar, tree), log=log) as begun:
         yield begun
+
+
+async def _made(
+    tree: str,
+    driver: Driver,
+    settings: Settings,
+    repository: Repository,
+    log: Callable[[str], None],
+    setup: Sequence[str] | None,
+    memo: Memo,
+) -> Environment:
+    """The environment by all files of the tree; noted once there is nothing to say of it, since a note says nothing."""
+    said: list[str] = []
+
+    def tell(text: str) -> None:
+        said.append(text)
+        log(text)
+
+    with scratch() as folder:
+        tar = Path(folder) / "base.tar"
+        await anyio.to_thread.run_sync(repository.write_tar, tree, tar)
+        made = await driver.environment(
+            tar, image=settings.image, dockerfile=settings.dockerfile, setup=setup, tools_dir=TOOLS, log=tell
+        )
+    if not (said or settings.image or settings.dockerfile or settings.hosts or made.unasked):
+        await anyio.to_thread.run_sync(memo.put, made)
+    return made
 
 
 def sandbox_limits(settings: Settings, seconds: float) -> Limits:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import anyio
+
 from agent import events
 from agent.config import Settings
 from agent.events import EventLog
@@ -73,5 +75,7 @@ class Start:
     """What is known of the files of the base commit."""
     orientation: Orientation
     """What models are told of them."""
+    stated: anyio.Event
+    """Set with the first root cause."""
     suspects: dict[tuple[object, ...], str] = field(default_factory=dict)
     """What was seen of lines that only failing tests run, by tests."""

@@ -20,7 +20,8 @@ from sandboxes.errors import EngineUnavailable
 
 async def judged(job: Job, start: Start, number: int, patch: bytes) -> Verdict:
     """The gate's word on `patch`, kept in the run's folder; what it said before stands."""
-    from agent.gate import judge, proof, verdict_json
+    from agent.gate.judge import judge
+    from agent.gate.proof import proof, verdict_json
 
     if (said := job.past.verdict(number)) is not None:
         return said
@@ -104,7 +105,7 @@ class Publishing:
 
 async def offer_smaller(job: Job, start: Start, patch: bytes, verdict: Verdict) -> None:
     """Put a smaller patch that is accepted too beside an accepted one."""
-    from agent.gate import smaller
+    from agent.gate.smaller import smaller
 
     try:
         found = await smaller(start.gate, verdict, patch, **_inputs(job, start))

@@ -64,12 +64,22 @@ def can_mask(info: ModelInfo) -> bool:
 
 
 def due(
-    log: Sequence[Event], attempt: int, info: ModelInfo, limit: int, *, full: bool = False
+    log: Sequence[Event],
+    attempt: int,
+    info: ModelInfo,
+    limit: int,
+    said: Sequence[Part] | None = None,
+    *,
+    full: bool = False,
 ) -> ContextMasked | None:
     """What is to be masked before the next request of an attempt, if now is the time for it. `limit` is the number of
-    replies that the attempt may have; `full`: the provider said that the conversation no longer fits."""
-    stand = _stand(log, attempt, KEPT_WHEN_FULL if full else KEPT_TURNS)
-    if stand is None or not can_mask(info):
+    replies that the attempt may have; `said` its conversation, where that is known; `full`: the provider said that
+    the conversation no longer fits."""
+    said = parts(log, attempt) if said is None else said
+    if not can_mask(info) or sum(len(part.text) for part in said if _could_go(part)) < LEAST_TOGETHER:
+        return None
+    stand = _stand(log, attempt, said, KEPT_WHEN_FULL if full else KEPT_TURNS)
+    if stand is None:
         return None
     chosen = [part for part in stand.after if part.place in stand.maskable]
     freed = sum(len(part.text) - len(_line(part)) for part in chosen)
@@ -126,8 +136,7 @@ class _Price:
     """The cache is gone: the next request writes all of it anew in any case."""
 
 
-def _stand(log: Sequence[Event], attempt: int, kept_turns: int) -> _Stand | None:
-    said = parts(log, attempt)
+def _stand(log: Sequence[Event], attempt: int, said: Sequence[Part], kept_turns: int) -> _Stand | None:
     replies = [(i, part.event) for i, part in enumerate(said) if isinstance(part.event, ModelReplied)]
     if not replies:
         return None
@@ -138,12 +147,13 @@ def _stand(log: Sequence[Event], attempt: int, kept_turns: int) -> _Stand | None
     after = said[start:]
     before = replies[-2][1] if len(replies) > 1 else None
     keep = _kept(log, attempt, said, last.turn - kept_turns)
-    maskable = frozenset(
-        part.place
-        for part in after
-        if part.place and part.place not in keep and len(part.text) >= LEAST and not _stays(part)
-    )
+    maskable = frozenset(part.place for part in after if part.place not in keep and _could_go(part))
     return _Stand(last.turn, last, before, after, said[max(at, start) :], maskable)
+
+
+def _could_go(part: Part) -> bool:
+    """Whether it is an output that is worth masking, and was not yet."""
+    return bool(part.place) and not part.masked and len(part.text) >= LEAST and not _stays(part)
 
 
 def _stays(part: Part) -> bool:

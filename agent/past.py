@@ -65,7 +65,7 @@ class Past:
 
     def verdict(self, number: int) -> Verdict | None:
         """The gate's word on an attempt's patch, if it was reached."""
-        from agent.gate import verdict_from_json
+        from agent.gate.proof import verdict_from_json
 
         event = self.verdicts.get(number)
         if event is None:

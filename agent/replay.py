@@ -20,7 +20,7 @@ from agent.events import (
     ToolReturned,
     VerdictReached,
 )
-from agent.gate import verdict_from_json
+from agent.gate.proof import verdict_from_json
 from agent.models import Model
 from agent.models.recorded import Recorded
 from agent.models.registry import parse_spec

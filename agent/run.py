@@ -76,7 +76,8 @@ class Run:
         """
         ending = RunEnding("interrupted")
         asked = self.job.settings.models if self.job.open_model is open_model else ()
-        threading.Thread(target=_import_sdks, args=(asked,), daemon=True).start()
+        needed = partial(_import_sdks, asked, servers=bool(self.job.settings.servers))
+        threading.Thread(target=needed, daemon=True).start()
         try:
             ending = await self._ended()
             ending = self.reached = await self._to_forge(self.reached or ending)
@@ -310,7 +311,14 @@ class Run:
         counts = {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))}
         self.job.log.append(events.BaselineTaken(counts, failing, time.monotonic() - started))
         tree = self.job.repository.tree_of(self.job.task.base)
-        return Start(spares, environment, gate, baseline, base_of(self.job.repository, tree), orientation)
+        stated = anyio.Event()
+        if any(isinstance(event, events.HypothesisStated) for event in self.job.log.events):
+            stated.set()
+        self.job.log.listeners.append(
+            lambda event: stated.set() if event["type"] == "hypothesis_stated" else None
+        )
+        base = base_of(self.job.repository, tree)
+        return Start(spares, environment, gate, baseline, base, orientation, stated)
 
     async def _again(self, start: Start) -> None:
         """The suite on the base once more, while the model works: what ends otherwise now is flaky."""
@@ -332,10 +340,10 @@ class Run:
         return self.reached
 
 
-def _import_sdks(specs: Sequence[str]) -> None:
-    """Import what is heavy while the environment is made: a provider's SDK takes up to 1.4 s of CPU, mcp 0.8 s. The
-    model is asked before the tools are there."""
-    for package in [*dict.fromkeys(map(sdk_of, specs)), "mcp"]:
+def _import_sdks(specs: Sequence[str], *, servers: bool) -> None:
+    """Import what is heavy while the environment is made: a provider's SDK takes up to 1.4 s of CPU, and mcp, for the
+    user's own servers, 0.8 s."""
+    for package in (*dict.fromkeys(map(sdk_of, specs)), "tenacity", "mcp" if servers else None):
         if package is not None:
             importlib.import_module(package)
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from agent.calls import digest
-from agent.conversation import Part, parts
-from agent.events import Event, ToolReturned
+from agent.conversation import Part
+from agent.events import ToolReturned
 from agent.types import ToolCall, ToolResult
 
 LEAST = 300
@@ -28,8 +28,8 @@ def unmarked(result: ToolResult) -> ToolResult:
     return replace(result, data={key: value for key, value in result.data.items() if key not in KEYS})
 
 
-def without_seen(call: ToolCall, result: ToolResult, log: Iterable[Event], attempt: int) -> ToolResult:
-    """The answer to a call that only reads, without what this attempt's conversation shows already, word for word.
+def without_seen(call: ToolCall, result: ToolResult, conversation: Iterable[Part]) -> ToolResult:
+    """The answer to a call that only reads, without what the attempt's conversation shows already, word for word.
 
     What a line is compared with is the last that was shown of it, so that it is right after edits and undoing, and only
     what stands there now: neither masked nor before a renewed context. The same call made once more gets all.
@@ -38,7 +38,7 @@ def without_seen(call: ToolCall, result: ToolResult, log: Iterable[Event], attem
     """
     if result.is_error or len(result.text) < LEAST:
         return result
-    said = [part for part in parts(log, attempt) if isinstance(part.event, ToolReturned)]
+    said = [part for part in conversation if isinstance(part.event, ToolReturned)]
     same = [part for part in said if part.call and _key(part.call) == _key(call)]
     whole = digest(result.text)
     if same and _data(same[-1]).get("seen_of") == whole:

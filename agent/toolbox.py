@@ -1,23 +1,23 @@
-"""The MCP client of the tool server that runs inside a sandbox."""
+"""The tools of a sandbox: calls to the server that runs inside it, which is started again when it dies."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from agent.servers.client import Servers
+from agent.session import Ended, Refused, Session, TimedOut, session
 from agent.types import ToolCall, ToolResult, ToolSpec
-from agent.wire import Bounds, answer, failed, over_stream, single
+from agent.wire import Bounds, failed, single
 from sandboxes.errors import SandboxDied
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
-    from mcp import Client
 
     from sandboxes.driver import Sandbox
 
@@ -26,9 +26,6 @@ SERVER = (
 )
 MAX_RESTARTS = 3
 """Of the server in one attempt: a model that kills it again and again gets nowhere."""
-
-PROTOCOL = "2026-07-28"
-"""Pinned: the server is ours, so no round trip is spent on asking what it speaks."""
 
 
 @cache
@@ -51,7 +48,7 @@ class Toolbox:
     def __init__(
         self,
         tasks: TaskGroup,
-        connect: Callable[[], AbstractAsyncContextManager[Client]],
+        connect: Callable[[], AbstractAsyncContextManager[Session]],
         servers: Servers | None = None,
     ) -> None:
         """`connect` opens a session with a new server, and is used again when that has ended. `servers` are the user's
@@ -59,7 +56,7 @@ class Toolbox:
         self._servers = servers or Servers([])
         self._tasks = tasks
         self._connect = connect
-        self._client: Client | None = None
+        self._session: Session | None = None
         self._end = anyio.Event()
         self._restarts = 0
 
@@ -96,23 +93,17 @@ class Toolbox:
         return failed(call, text)
 
     async def _call(self, call: ToolCall, timeout: float) -> ToolResult:
-        from mcp import MCPError
-
-        assert self._client is not None
+        assert self._session is not None
         try:
-            result = await self._client.call_tool(
-                call.name, dict(call.arguments), read_timeout_seconds=max(timeout, 1.0)
-            )
-        except MCPError as error:
-            if error.error.code == -32001:
-                return failed(call, f"{call.name} was stopped after {timeout:.0f} s, the time that was left")
-            if error.error.code == -32000:
-                raise _ServerEnded(error.error.message) from error
-            return failed(call, error.error.message)
-        except RuntimeError as error:
-            # The client validates what comes back; a server that was tampered with may answer nonsense.
+            return await self._session.call(call, max(timeout, 1.0))
+        except TimedOut:
+            return failed(call, f"{call.name} was stopped after {timeout:.0f} s, the time that was left")
+        except Ended as ended:
+            raise _ServerEnded(str(ended)) from ended
+        except Refused as refused:
+            return failed(call, str(refused))
+        except ValueError as error:  # of a server that was tampered with
             return failed(call, f"unusable answer: {error}")
-        return answer(call, result)
 
     async def start(self) -> None:
         """Start the server. Raises SandboxDied when it does not come up."""
@@ -134,10 +125,11 @@ class Toolbox:
         """One life of the server, in a task of its own: a client must be closed by the task that opened it."""
         end, started = self._end, False
         try:
-            async with self._connect() as client:
-                with anyio.fail_after(120):
-                    await client.list_tools()  # it is up; what its tools are, it does not decide
-                self._client = client
+            async with self._connect() as session:
+                await session.request(
+                    "tools/list", {}, 120
+                )  # it is up; what its tools are, it does not decide
+                self._session = session
                 started = True
                 task_status.started()
                 await end.wait()
@@ -166,17 +158,15 @@ async def open_toolbox(
     config = {"workspace": "/workspace", "test_command": test_command, "scratch": "/tmp"}  # noqa: S108 (its own /tmp)
 
     @asynccontextmanager
-    async def connect() -> AsyncIterator[Client]:
-        from mcp import Client, MCPError
-
+    async def connect() -> AsyncIterator[Session]:
         argv = ["/opt/toolbox/bin/python3", "-I", "-c", SERVER]
         async with sandbox.stream(argv, {"AGENT_TOOLS": json.dumps(config)}) as stream:
             try:
-                async with Client(over_stream(stream, Bounds()), mode=PROTOCOL) as client:
-                    yield client
+                async with session(stream, Bounds()) as made:
+                    yield made
             except Exception as error:
                 cause = single(error)
-                if isinstance(cause, MCPError | TimeoutError):
+                if isinstance(cause, Ended | TimedOut | Refused | ValueError):
                     tail = stream.stderr_tail.decode("utf-8", "replace").strip()[-2000:]
                     raise SandboxDied(
                         f"the tool server failed: {cause}{': ' + tail if tail else ''}"
@@ -240,16 +230,17 @@ class Opening:
         sandbox: AbstractAsyncContextManager[Sandbox],
         test_command: str,
         servers: Callable[[Sandbox], AbstractAsyncContextManager[Servers]],
-        then: Callable[[], Awaitable[None]],
+        then: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         try:
             async with sandbox as inside:
                 opened = open_toolbox(inside, test_command=test_command, servers=servers(inside))
-                async with opened as toolbox:
+                async with opened as toolbox, anyio.create_task_group() as beside:
                     self._sandbox, self._toolbox = inside, toolbox
                     self._there.set()
-                    await then()
+                    beside.start_soon(then)
                     await self._end.wait()
+                    beside.cancel_scope.cancel()
         except Exception as error:
             if self._toolbox is not None:
                 raise
@@ -267,10 +258,10 @@ async def opening(
     *,
     test_command: str,
     servers: Callable[[Sandbox], AbstractAsyncContextManager[Servers]],
-    then: Callable[[], Awaitable[None]],
+    then: Callable[[], Coroutine[Any, Any, None]],
 ) -> AsyncIterator[Opening]:
     """Open a toolbox in a new sandbox beside what the block does, which may be a model's first request; `then` is done
-    once it is there."""
+    beside it once it is there, and cancelled at the end."""
     late = Opening()
     try:
         async with anyio.create_task_group() as tasks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,13 +32,17 @@ class Bounds:
 
 def answer(call: ToolCall, result: CallToolResult) -> ToolResult:
     """A tool's result with the text that a model is shown, bounded, and its structured content."""
-    text = "\n".join(block.text for block in result.content if block.type == "text")
-    left_out = sum(block.type != "text" for block in result.content)
-    if left_out:
-        text += f"\n[{left_out} parts that are no text were left out]"
+    texts = [block.text for block in result.content if block.type == "text"]
     data = result.structured_content
     kept = data if isinstance(data, dict) else None
-    return ToolResult(call.id, call.name, bounded(text), bool(result.is_error), kept)
+    text = shown(texts, len(result.content) - len(texts))
+    return ToolResult(call.id, call.name, text, bool(result.is_error), kept)
+
+
+def shown(texts: Iterable[str], left_out: int) -> str:
+    """The text of a result, bounded, which had `left_out` parts of other kinds."""
+    text = "\n".join(texts)
+    return bounded(f"{text}\n[{left_out} parts that are no text were left out]" if left_out else text)
 
 
 def bounded(text: str) -> str:

@@ -281,7 +281,9 @@ def since(log: Sequence[Event], results: int) -> Iterator[ToolCall]:
 
 
 async def _warm(job: Job, start: Start) -> None:
-    """Have the sandboxes that judge first started while the model thinks."""
+    """Have the sandboxes that judge first started while the model thinks: once it has stated a root cause, since what
+    comes before no patch can. To start one takes half a second of a CPU."""
+    await start.stated.wait()
     await start.gate.count_lanes()
     limits = sandbox_limits(job.settings, job.settings.test_timeout)
     lanes = int(start.gate.lanes.total_tokens)

@@ -86,6 +86,10 @@ class Bubblewrap:
         log(self.limited)
         return await prepare(self, tree_tar, setup=setup, tools_dir=tools_dir, log=log)
 
+    async def there(self, environment: Environment, tools_dir: Path) -> bool:
+        """See Driver.there: what the machine has may be other than it was, so it is looked at each time."""
+        return False
+
     @asynccontextmanager
     async def workspace(
         self,

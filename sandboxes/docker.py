@@ -104,6 +104,17 @@ class Docker:
         except APIError as error:
             raise SandboxError(f"the Docker engine failed: {error.explanation or error}") from error
 
+    async def there(self, environment: Environment, tools_dir: Path) -> bool:
+        """See Driver.there."""
+        from docker.errors import APIError
+
+        from sandboxes.environment import there
+
+        try:
+            return await there(self.engine, environment, tools_dir, self._kept)
+        except APIError:
+            return False
+
     @asynccontextmanager
     async def workspace(
         self,

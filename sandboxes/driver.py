@@ -120,6 +120,10 @@ class Driver(Sandboxes, Protocol):
         Raises ImageUnavailable, SetupFailed, SandboxError.
         """
 
+    async def there(self, environment: Environment, tools_dir: Path) -> bool:
+        """Whether an environment of an earlier process, which was not made on an image that the user or the repository
+        named, is what `environment` would give for the same tree. Then it is kept from being pruned as that does."""
+
     def workspace(
         self,
         environment: Environment,

@@ -31,14 +31,22 @@ from sandboxes.driver import Sandbox as AnySandbox
 from sandboxes.engine import Engine
 from sandboxes.errors import ImageUnavailable, SandboxError, SetupFailed
 from sandboxes.hostnet import HostNetwork
-from sandboxes.images import SYSTEM_PATH, commit, ensure_base_image, image_config
+from sandboxes.images import (
+    SYSTEM_PATH,
+    base_image_tag,
+    commit,
+    ensure_base_image,
+    find_image,
+    image_config,
+)
 from sandboxes.install import Installer
 from sandboxes.locks import Kept, exclusively
 from sandboxes.prune import bound, mark_used, prune
 from sandboxes.source import Offer, best_offer, check_volumes, ensure_source
-from sandboxes.toolbox import ensure_toolbox
+from sandboxes.toolbox import ensure_toolbox, toolbox_volumes
 from sandboxes.toolchains import CERTIFICATES, ensure_toolchains
 from sandboxes.types import Environment, Limits
+from sandboxes.volumes import complete
 
 RECIPE = 2
 """To be raised when the same repository should be set up anew."""
@@ -124,7 +132,7 @@ class _Place:
             {name: hashlib.sha256(data).hexdigest() for name, data in repository.manifests.items()},
             repository.content if found and found.builds else "", *more,
         )  # fmt: skip
-        tag = "assay-env:" + digest.removeprefix("sha256:")[:32]
+        tag = _tag(digest)
         self.kept.keep(tag)
         cached = await _cached(engine, tag)
         if cached is None:
@@ -193,6 +201,39 @@ class Work:
 def digest_of(*parts: Any) -> str:
     """The digest of an environment that was made from these."""
     return "sha256:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _tag(digest: str) -> str:
+    return "assay-env:" + digest.removeprefix("sha256:")[:32]
+
+
+async def there(engine: Engine, environment: Environment, tools_dir: Path, kept: Kept) -> bool:
+    """Whether an environment that `prepare` made can be used as it is: its image is the one of its digest, and made
+    on the base image and the tools of this version. Then it is kept, and noted as used."""
+    bound()  # what is wrong with it is told in any case
+    tag, found = _tag(environment.digest), dict[str, str | None]()
+    kept.keep(tag)
+
+    async def find(name: str) -> None:
+        found[name] = await find_image(engine, name)
+
+    async def look(volume: str) -> None:
+        found[volume] = volume if await complete(engine, volume) else None
+
+    volumes = (environment.toolbox, environment.tools)
+    async with anyio.create_task_group() as tasks:
+        for name in (tag, base_image_tag()):
+            tasks.start_soon(find, name)
+        for volume in volumes:
+            tasks.start_soon(look, volume)
+    base = found[base_image_tag()]
+    if base is None or None in (found[volume] for volume in volumes):
+        return False
+    if volumes != toolbox_volumes(base, tools_dir) or (found[tag] or base) != environment.image:
+        return False
+    if found[tag]:
+        await mark_used(engine, environment.image, tag)
+    return True
 
 
 async def _cached(engine: Engine, tag: str) -> tuple[str, dict[str, Any]] | None:

@@ -43,19 +43,22 @@ async def ensure_toolbox(
     sources = await anyio.to_thread.run_sync(_sources, tools_dir)
     if not sources:
         raise SandboxError(f"there are no tools in {tools_dir}")
-    key = _toolbox_key(base_image)
     image = toolbox_image(base_image)
-    toolbox = f"assay-toolbox-{key}"
+    toolbox, tools = _names(base_image, sources)
     if not await complete(engine, toolbox):
         async with exclusively(toolbox, log):
             if not await complete(engine, toolbox):
                 await _make_toolbox(engine, base_image, image, toolbox, log)
-    tools = f"assay-tools-{_hash(key.encode(), *(part for name in sources for part in (name.encode(), sources[name])))}"
     if not await complete(engine, tools):
         async with exclusively(tools, log):
             if not await complete(engine, tools):
                 await _make_tools(engine, image, tools, sources)
     return toolbox, tools
+
+
+def toolbox_volumes(base_image: str, tools_dir: Path) -> tuple[str, str]:
+    """The names of the two volumes, whether they are there or not."""
+    return _names(base_image, _sources(tools_dir))
 
 
 async def has_toolbox(engine: Engine, base_image: str) -> bool:
@@ -70,6 +73,12 @@ def toolbox_image(base_image: str) -> str:
 
 def _toolbox_key(base_image: str) -> str:
     return _hash(base_image.encode(), inside.source("build_toolbox").encode())
+
+
+def _names(base_image: str, sources: dict[str, bytes]) -> tuple[str, str]:
+    key = _toolbox_key(base_image)
+    parts = (part for name in sources for part in (name.encode(), sources[name]))
+    return f"assay-toolbox-{key}", f"assay-tools-{_hash(key.encode(), *parts)}"
 
 
 def _sources(tools_dir: Path) -> dict[str, bytes]:

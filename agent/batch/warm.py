@@ -10,17 +10,20 @@ from importlib import import_module
 MODULES = (
     "agent.batch.clones",
     "agent.batch.tidy",
-    "agent.gate",
+    "agent.gate.judge",
+    "agent.gate.proof",
+    "agent.gate.smaller",
     "agent.logs",
+    "agent.models.sse",
     "agent.models.repair",
     "agent.report.page",
     "agent.run",
     "agent.servers.client",
     "agent.toolbox",
     "docker",
-    "mcp",
     "sandboxes.bubblewrap",
     "sandboxes.docker",
+    "tenacity",
 )
 
 for name in MODULES:

@@ -7,23 +7,8 @@ import errno
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 
-from agent.cli import (
-    batch,
-    cases,
-    doctor,
-    eval,
-    export,
-    fix,
-    gate,
-    init,
-    models,
-    publish,
-    replay,
-    resume,
-    runs,
-    show,
-)
 from agent.cli.streams import OutputLost, open_streams, tell
 from agent.errors import AgentError, EnvironmentFault
 from agent.text import printable
@@ -32,7 +17,14 @@ EPILOG = """exit codes: 0 accepted · 1 not accepted · 2 usage · 3 environment
             6 needs review · 130 interrupted"""
 
 
-def parser() -> argparse.ArgumentParser:
+COMMANDS = (
+    "fix", "resume", "replay", "gate", "init", "publish", "batch", "cases", "eval", "runs", "show", "export", "models",
+    "doctor",
+)  # fmt: skip
+
+
+def parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The whole command line, or where a line begins with the name of a command, that of it alone."""
     top = argparse.ArgumentParser(
         prog="agent",
         description="A coding agent whose patches carry proof.",
@@ -41,23 +33,8 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (
-        fix,
-        resume,
-        replay,
-        gate,
-        init,
-        publish,
-        batch,
-        cases,
-        eval,
-        runs,
-        show,
-        export,
-        models,
-        doctor,
-    ):
-        module.add(commands)
+    for name in [command] if command in COMMANDS else COMMANDS:
+        import_module(f"agent.cli.{name}").add(commands)
     return top
 
 
@@ -66,7 +43,8 @@ def run(argv: Sequence[str] | None) -> int:
     open_streams()
     try:
         try:
-            args = parser().parse_args(argv)
+            given = sys.argv[1:] if argv is None else argv
+            args = parser(given[0] if given else None).parse_args(given)
             code: int = args.run(args)
         finally:
             sys.stdout.flush()

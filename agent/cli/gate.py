@@ -65,8 +65,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def main(args: argparse.Namespace) -> int:
     from agent.cli.signals import run_async
     from agent.config import checked, home, repository_settings
-    from agent.gate import Shelf, verdict_json
-    from agent.gate.proof import differences
+    from agent.gate import Shelf
+    from agent.gate.proof import differences, verdict_json
     from agent.git import Repository
     from agent.logs import notes
     from agent.progress import terminal_width, verdict_table
@@ -149,7 +149,9 @@ async def judged(
     """A patch's verdict, and the smaller patch if one is wanted. Raises EnvironmentFault."""
 
     from agent.environment import connect_driver, environment_of, sandbox_limits
-    from agent.gate import Runner, judge, smaller
+    from agent.gate import Runner
+    from agent.gate.judge import judge
+    from agent.gate.smaller import smaller
     from sandboxes.errors import SandboxError, SetupFailed
 
     try:

@@ -1,18 +1,9 @@
-"""The gate: judges a patch in fresh sandboxes, from evidence alone."""
+"""The gate: judges a patch in fresh sandboxes, from evidence alone.
+
+Here is what a run begins with; `judge`, `proof` and `smaller`, which take longer to import, are modules of their own.
+"""
 
 from agent.gate.baseline import Baseline, Shelf
-from agent.gate.judge import judge
-from agent.gate.proof import proof, verdict_from_json, verdict_json
 from agent.gate.runner import Runner
-from agent.gate.smaller import smaller
 
-__all__ = [
-    "Baseline",
-    "Runner",
-    "Shelf",
-    "judge",
-    "proof",
-    "smaller",
-    "verdict_from_json",
-    "verdict_json",
-]
+__all__ = ["Baseline", "Runner", "Shelf"]

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from agent.errors import UsageError
 from agent.models import provider
-from agent.models.anthropic_wire import Reader, build_request, limit_output
+from agent.models.anthropic_client import Client, Cloud, Direct, Platform
+from agent.models.anthropic_wire import Reader, build_request, limit_output, on_the_wire
 from agent.models.catalogue import ANY_TIER, ModelInfo
-from agent.models.faults import Fault, Kind, kind_of, may_bill, one_line, retry_after, unreachable
+from agent.models.faults import (
+    ErrorAnswer,
+    Fault,
+    Kind,
+    kind_of,
+    may_bill,
+    one_line,
+    retry_after,
+    unreachable,
+)
 from agent.models.provider import Answer, Try
 from agent.types import Message, ToolSpec
-
-if TYPE_CHECKING:
-    from anthropic import APIStatusError, AsyncAnthropic, AsyncAnthropicBedrock, AsyncAnthropicVertex
-
-Platform = Literal["anthropic", "vertex", "bedrock"]
 
 _KINDS: Mapping[str, Kind] = {
     "invalid_request_error": "bad_request",
@@ -61,25 +67,22 @@ class AnthropicApi:
         self._thinking = thinking
         self._platform = platform
         self._lasting = lasting
-        self._client: AsyncAnthropic | AsyncAnthropicVertex | AsyncAnthropicBedrock | None = None
+        self._client: Client | None = None
+        self._known = on_the_wire(info)
 
     def open(self) -> None:
-        import anthropic
         import httpx2
 
-        timeout = anthropic.Timeout(provider.READ_SECONDS, connect=provider.CONNECT_SECONDS)
+        timeout = httpx2.Timeout(provider.READ_SECONDS, connect=provider.CONNECT_SECONDS)
+        direct = self._platform == "anthropic"
         try:
-            match self._platform:
-                case "anthropic":
-                    self._client = anthropic.AsyncAnthropic(max_retries=0, timeout=timeout)
-                case "vertex":
-                    self._client = anthropic.AsyncAnthropicVertex(max_retries=0, timeout=timeout)
-                case "bedrock":
-                    self._client = anthropic.AsyncAnthropicBedrock(max_retries=0, timeout=timeout)
+            self._client = Direct(timeout) if direct else Cloud(self._platform, timeout)
         except httpx2.InvalidURL as error:
             raise UsageError(f"{_URLS[self._platform]} is not a URL: {error}") from error
-        except (ValueError, ImportError, anthropic.AnthropicError) as error:
-            what = "is not a URL" if self._platform == "anthropic" else "or another variable can't work"
+        except Exception as error:
+            if not isinstance(error, ValueError | ImportError) and not _of_sdk(error):
+                raise
+            what = "is not a URL" if direct else "or another variable can't work"
             raise UsageError(f"{_URLS[self._platform]} {what}: {one_line(error)}") from error
 
     def request(
@@ -90,7 +93,14 @@ class AnthropicApi:
         schema: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
         return build_request(
-            self._info, self._thinking, system, messages, tools, schema, lasting=self._lasting
+            self._info,
+            self._thinking,
+            system,
+            messages,
+            tools,
+            schema,
+            lasting=self._lasting,
+            known=self._known,
         )
 
     def output_limit(self, request: Mapping[str, Any]) -> int | None:
@@ -110,13 +120,13 @@ class AnthropicApi:
     async def answer(self, request: Mapping[str, Any], seen: Try) -> Answer:
         assert self._client is not None
         reader = Reader(seen)
-        async with await self._client.messages.create(**request, stream=True) as stream:
+        async with self._client.events(request) as events:
             try:
-                async for event in stream:
-                    reader.add(event.to_dict(warnings=False))
+                async for event in events:
+                    reader.add(event)
                 return reader.finish()
             except (ValueError, LookupError, TypeError, AttributeError) as error:
-                # Garbage on the wire; the SDK doesn't validate what it streams.
+                # Garbage on the wire, which nobody has validated.
                 raise _unreadable(error) from error
             finally:
                 if self._lasting:
@@ -125,13 +135,12 @@ class AnthropicApi:
                     seen.extra_usd += self._info.hour_surcharge(reader.hour_written, total) or 0
 
     def judge(self, error: Exception) -> Fault | None:
-        import anthropic
         import httpx2
 
-        if isinstance(error, anthropic.APIStatusError):
+        if isinstance(error, ErrorAnswer):
             return self._refused(error)
-        if isinstance(error, anthropic.AnthropicError | httpx2.RequestError):
-            host = self._client.base_url.host if self._client else ""
+        if isinstance(error, httpx2.RequestError) or _of_sdk(error):
+            host = self._client.host if self._client else ""
             return unreachable(error, host, f"check {_URLS[self._platform]}", self._secrets())
         if type(error).__module__ == "botocore.eventstream":
             return _unreadable(error)
@@ -141,15 +150,15 @@ class AnthropicApi:
         if self._client is not None:
             await self._client.close()
 
-    def _refused(self, error: APIStatusError) -> Fault:
+    def _refused(self, error: ErrorAnswer) -> Fault:
         """A refused request, or (status 200) an answer that broke off with an error event."""
-        status, said = error.status_code, one_line(error.api_message or error.message, self._secrets())
-        word = one_line(error.type, self._secrets()) if isinstance(error.type, str) else ""
+        status, said, kind = error.status, one_line(error.message, self._secrets()), error.said("type")
+        word = one_line(kind, self._secrets()) if isinstance(kind, str) else ""
         if status == 200:
             kind = _KINDS.get(word, "server")
             return Fault(kind, f"{word or 'error'} in mid-answer: {said}")
         kind = kind_of(status)
-        advice = error.response.headers.get("x-should-retry")
+        advice = error.headers.get("x-should-retry")
         if kind == "rate_limit" and advice == "false":
             kind = "quota"
         elif kind == "bad_request" and "prompt is too long" in said:
@@ -162,15 +171,16 @@ class AnthropicApi:
             "too_large": "the conversation is too large for one request",
         }.get(kind)
         reason = f"HTTP {status}{f' {word}' if word else ''}: {said}{f' ({mend})' if mend else ''}"
-        return Fault(kind, reason, retry_after(error.response.headers), billed=may_bill(status))
+        return Fault(kind, reason, retry_after(error.headers), billed=may_bill(status))
 
     def _secrets(self) -> list[str | None]:
-        names = ("api_key", "auth_token", "access_token", "aws_secret_key", "aws_session_token")
-        found = [getattr(self._client, name, None) for name in names]
-        found.append(
-            getattr(getattr(self._client, "credentials", None), "token", None)
-        )  # Vertex AI's, of this hour
-        return [one for one in found if isinstance(one, str)]
+        return [one for one in (self._client.secrets if self._client else ()) if isinstance(one, str)]
+
+
+def _of_sdk(error: Exception) -> bool:
+    """Whether an error is one of Anthropic's SDK, which may not be imported."""
+    sdk = sys.modules.get("anthropic")
+    return sdk is not None and isinstance(error, sdk.AnthropicError)
 
 
 def _unreadable(error: Exception) -> Fault:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.models.catalogue import ModelInfo
+from agent.models.encoding import Kept
 from agent.models.faults import Fault
 from agent.models.provider import (
     INVALID_JSON,
@@ -118,14 +119,15 @@ def build_request(
     schema: Mapping[str, Any] | None = None,
     *,
     lasting: bool = False,
+    known: Known | None = None,
 ) -> dict[str, Any]:
     """The request's body; `thinking` as ModelInfo.thinking has it, `lasting` for a prefix that is kept for an hour
-    (longer lives must come before shorter ones, which they do). Raises AssertionError for a conversation that the
-    API would refuse."""
+    (longer lives must come before shorter ones, which they do); `known` are the messages of the last request of the
+    same model. Raises AssertionError for a conversation that the API would refuse."""
     request: dict[str, Any] = {
         "model": info.name,
         "max_tokens": min(MAX_OUTPUT, info.max_output or MAX_OUTPUT),
-        "messages": _with_breakpoints(_conversation(messages, info)),
+        "messages": _with_breakpoints(_conversation(messages, known or on_the_wire(info))),
     }
     if tools:
         request["tools"] = [
@@ -165,19 +167,28 @@ def limit_output(request: Mapping[str, Any], tokens: int) -> dict[str, Any]:
     return shorter
 
 
-def _conversation(messages: Sequence[Message], info: ModelInfo) -> list[dict[str, Any]]:
-    """Messages as the API demands them: roles alternate, a user begins and ends, every call is answered."""
-    check_pairs(messages)
-    wire: list[dict[str, Any]] = []
-    for message in messages:
+Known = Kept[Message, Mapping[str, Any]]
+
+
+def on_the_wire(info: ModelInfo) -> Known:
+    """Messages as a request to this model has them."""
+
+    def made(message: Message) -> Mapping[str, Any]:
         if message.role == "user":
             content = [*map(_result, message.tool_results), *_text(message.text)]
             if message.settled and content:
                 content[-1] = _cached(content[-1])
         else:
             content = _assistant_content(message, info)
-        wire.append({"role": message.role, "content": content})
-    wire = merged(wire)
+        return {"role": message.role, "content": content}
+
+    return Kept(made)
+
+
+def _conversation(messages: Sequence[Message], known: Known) -> list[Mapping[str, Any]]:
+    """Messages as the API demands them: roles alternate, a user begins and ends, every call is answered."""
+    check_pairs(messages)
+    wire = merged(known.of(list(messages)))
     if not wire or wire[0]["role"] != "user" or wire[-1]["role"] != "user":
         raise AssertionError("a conversation begins and ends with a user message")
     return wire
@@ -209,18 +220,18 @@ def _text(text: str) -> list[dict[str, Any]]:
     return [{"type": "text", "text": utf8(text)}] if text.strip() else []
 
 
-def merged(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def merged(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Without empty messages (an answer that was cut before its first word), and roles alternating again."""
-    kept: list[dict[str, Any]] = []
+    kept: list[Mapping[str, Any]] = []
     for message in messages:
         if kept and kept[-1]["role"] == message["role"]:
-            kept[-1]["content"] = [*kept[-1]["content"], *message["content"]]
+            kept[-1] = {**message, "content": [*kept[-1]["content"], *message["content"]]}
         elif message["content"]:
-            kept.append(dict(message))
+            kept.append(message)
     return kept
 
 
-def _with_breakpoints(wire: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _with_breakpoints(wire: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Cache up to the last user message; also mark the one before it, where the previous request wrote.
 
     A lookup goes back only 20 blocks by itself, fewer than one turn of parallel calls may add. With the system prompt's
@@ -228,10 +239,11 @@ def _with_breakpoints(wire: list[dict[str, Any]]) -> list[dict[str, Any]]:
     request, so that it is still there when what follows it is masked. Where two are settled, output was masked just
     now: what the previous request wrote last is of no use then.
     """
-    users = [message for message in wire if message["role"] == "user"]
-    settled = sum("cache_control" in block for message in users for block in message["content"])
-    for message in users[-1 if settled > 1 else -2 :]:
-        message["content"] = [*message["content"][:-1], _cached(message["content"][-1])]
+    users = [place for place, message in enumerate(wire) if message["role"] == "user"]
+    settled = sum("cache_control" in block for place in users for block in wire[place]["content"])
+    for place in users[-1 if settled > 1 else -2 :]:
+        content = wire[place]["content"]
+        wire[place] = {**wire[place], "content": [*content[:-1], _cached(content[-1])]}
     return wire
 
 

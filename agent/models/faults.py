@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import ssl
 import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal[
     "rate_limit",
@@ -63,6 +64,32 @@ class Fault(Exception):
         self.kind = kind
         self.wait = wait
         self.billed = billed
+
+
+class ErrorAnswer(Exception):
+    """An answer that is an error: by its HTTP status, or (status 200) an error event in its midst."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: str) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.headers = headers
+        try:
+            self.body: Any = json.loads(body)
+        except (ValueError, RecursionError):
+            self.body = body.strip()
+
+    def said(self, name: str) -> Any:
+        """What the body says under `error`; None where it does not."""
+        error = self.body.get("error") if isinstance(self.body, dict) else None
+        return error.get(name) if isinstance(error, dict) else None
+
+    @property
+    def message(self) -> str:
+        """The provider's words, or all of the body."""
+        if said := self.said("message"):
+            return str(said)
+        code = f"Error code: {self.status}"
+        return self.body or code if isinstance(self.body, str) else f"{code} - {self.body}"
 
 
 def kind_of(status: int) -> Kind:

@@ -325,7 +325,7 @@ def check_pairs(messages: Sequence[Message]) -> None:
     asked: list[str] = []
     for message in messages:
         answered = [result.call_id for result in message.tool_results]
-        if sorted(answered) != sorted(asked):
+        if answered != asked and sorted(answered) != sorted(asked):
             raise AssertionError(f"tool calls {asked} are answered by results {answered}")
         asked = [call.id for call in message.tool_calls]
     if asked:

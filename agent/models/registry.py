@@ -170,10 +170,12 @@ def check_prices(spec: str, limits: Mapping[str, Limit]) -> None:
 
 
 def sdk_of(spec: str) -> str | None:
-    """The package that a model's requests go through, to be imported early."""
+    """The module that a model's requests go through, to be imported early."""
     parsed = parse_spec(spec)
     if parsed.provider in ("local", "scripted"):
         return None
+    if parsed.provider == "anthropic":
+        return "agent.models.sse"
     return {"anthropic": "anthropic", "google": "google.genai"}.get(model_info(parsed).api, "openai")
 
 

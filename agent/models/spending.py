@@ -18,6 +18,7 @@ import anyio
 
 from agent.budget import Amount, Budget, BudgetSpent, Reservation
 from agent.models.catalogue import ModelInfo
+from agent.models.encoding import Encoder
 from agent.types import Message, Usage
 
 if TYPE_CHECKING:
@@ -69,12 +70,13 @@ class Spending:
         self._told: _Told | None = None
         self._asking: _Told | None = None
         self._input = 0
+        self._encoder = Encoder()
 
     def ask(self, request: Mapping[str, Any], opening: object, messages: Sequence[Message]) -> None:
         """Begin a request, for which there may be several tries. `opening` is all that stands before the messages."""
         # Where a cache is marked is no content.
         messages = [replace(one, settled=False) if one.settled else one for one in messages]
-        size = _bytes(request)
+        size = len(self._encoder.encode(request))
         self._input = size + self._outputs + ADDED
         told = self._told
         replaced = _replaced(told.messages, messages) if told and told.opening == opening else None
@@ -141,7 +143,7 @@ def _replaced(before: Sequence[Message], now: Sequence[Message]) -> int | None:
         return None
     total = 0
     for one, other in zip(before, now, strict=False):
-        if one == other:
+        if one is other or one == other:
             continue
         pairs = list(zip(one.tool_results, other.tool_results, strict=False))
         if replace(one, tool_results=other.tool_results) != other or len(pairs) != len(one.tool_results):
@@ -152,10 +154,6 @@ def _replaced(before: Sequence[Message], now: Sequence[Message]) -> int | None:
             if result.text != changed.text:
                 total += len(json.dumps(result.text, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     return total
-
-
-def _bytes(request: Mapping[str, Any]) -> int:
-    return len(json.dumps(request, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def _tokens(usage: Usage) -> int:

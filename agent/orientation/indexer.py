@@ -4,8 +4,11 @@ It is held to MAX_SECONDS of CPU and MAX_MEMORY, can be killed at any time, and 
 its standard input come frames, each a line of JSON with the size of what follows it:
 
     {"file": PATH, "product": BOOL, "bytes": N}     a file of the repository
-    {"ask": QUESTION, "tokens": N}                  then it answers with the map's text, and ends
+    {"stored": DESCRIPTOR}                          what an earlier process stored of all files, in place of them
+    {"ask": QUESTION, "tokens": N, "store": BOOL}   then it answers with the map's text, and ends
     {"outline": PATH, "bytes": N}                   then it answers with that text's symbols, and ends
+
+An answer is the number of its bytes on a line, and these; where that was asked for, what is to be stored comes after.
 """
 
 from __future__ import annotations
@@ -30,25 +33,41 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    answer = answered(sys.stdin.buffer)
-    sys.stdout.buffer.write(answer.encode("utf-8", "replace"))
-    sys.stdout.buffer.flush()
+    for part in answered(sys.stdin.buffer):
+        sys.stdout.buffer.write(part)
+        sys.stdout.buffer.flush()
 
 
-def answered(wire: IO[bytes]) -> str:
+def answered(wire: IO[bytes]) -> Iterator[bytes]:
     """What is answered to the last frame."""
     from agent.orientation.outline import outline
-    from agent.orientation.ranking import Question, Units, rendered
+    from agent.orientation.ranking import Index, Question, Units, rendered
 
-    units = Units()
+    made = Units()
+    index: Index = made
     for frame, data in _frames(wire):
         if "outline" in frame:
-            return outline(frame["outline"], data)
+            yield _answer(outline(frame["outline"], data))
+            return
         if "ask" in frame:
-            return rendered(units, Question(**frame["ask"]), frame["tokens"])
-        if time.process_time() < PARSE_SECONDS:
-            units.add(frame["file"], data, product=frame["product"])
-    return ""
+            yield _answer(rendered(index, Question(**frame["ask"]), frame["tokens"]))
+            if frame["store"]:
+                from agent.orientation.stored import stored
+
+                yield stored(made)
+            return
+        if "stored" in frame:
+            from agent.orientation.stored import Stored
+
+            index = Stored(frame["stored"])
+        elif time.process_time() < PARSE_SECONDS:
+            made.add(frame["file"], data, product=frame["product"])
+    yield _answer("")
+
+
+def _answer(text: str) -> bytes:
+    data = text.encode("utf-8", "replace")
+    return b"%d\n" % len(data) + data
 
 
 def _frames(wire: IO[bytes]) -> Iterator[tuple[dict[str, Any], bytes]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from agent.config import home
 from agent.models.registry import known_as, model_info, paid, parse_spec
 from agent.orientation.process import RepositoryMap, Unmapped
 from agent.orientation.ranking import Question
@@ -47,7 +48,7 @@ class Orientation:
     def begin(self, models: Sequence[str]) -> None:
         """Start to parse, where a model will want the map; `local/repair` reads none."""
         if any(parse_spec(spec).provider != "local" for spec in models):
-            self._map = RepositoryMap(self.repository, self.tree, self.is_product)
+            self._map = RepositoryMap(self.repository, self.tree, self.is_product, home() / "maps")
             self._map.begin()
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,15 +84,77 @@ class Unit:
     """The place of the definition around it, or of its file's own text; -1 for that."""
 
 
-class Units:
-    """All definitions of a repository."""
+class Index(ABC):
+    """All definitions of a repository, as a question is answered from them."""
+
+    files: Mapping[str, range]
+    """By path, the places of its units."""
+
+    @abstractmethod
+    def unit(self, index: int) -> Unit:
+        """Raises IndexError."""
+
+    @abstractmethod
+    def scores(self, weights: Mapping[str, float]) -> Mapping[int, float]:
+        """BM25 of the units that have one of the words, in their order."""
+
+    @abstractmethod
+    def named(self, name: str) -> Sequence[int]:
+        """The definitions of this name."""
+
+    @abstractmethod
+    def users(self, name: str) -> Sequence[int]:
+        """The units in whose code the name stands."""
+
+    @abstractmethod
+    def is_shown(self, index: int) -> bool:
+        """Whether a unit is a definition of the product."""
+
+    def near(self, index: int) -> list[tuple[int, float]]:
+        """The units next to one: those that it uses, that use it, and that it is in. Their shares add up to 1."""
+        unit = self.unit(index)
+        here = self.files[unit.path]
+        near: dict[int, float] = {}
+        for name in sorted(unit.used):
+            everywhere = self.named(name)
+            targets = [target for target in everywhere if target in here] or everywhere
+            if targets and len(targets) <= MAX_SHARED:
+                weight = len(self.users(name)) ** -FAME / len(targets)
+                near |= {t: near.get(t, 0.0) + weight for t in targets if t != index}
+        users = self.users(unit.symbol.name) if unit.symbol is not None else []
+        if unit.symbol is not None and len(users) <= MAX_USERS:
+            weight = BACK * max(1, len(users)) ** -FAME / len(self.named(unit.symbol.name))
+            near |= {user: near.get(user, 0.0) + weight for user in users if user != index}
+        if unit.parent >= 0:
+            near[unit.parent] = near.get(unit.parent, 0.0) + UP
+        whole = sum(near.values())
+        return [(target, weight / whole) for target, weight in near.items()]
+
+    def at(self, path: str, line: int) -> int | None:
+        """The innermost definition around a line of the file that a trace names, perhaps by a longer path."""
+        known = path if path in self.files else next((p for p in self.files if path.endswith("/" + p)), "")
+        best = None
+        for index in self.files.get(known, ()):
+            symbol = self.unit(index).symbol
+            if symbol is not None and symbol.line <= line <= symbol.end:
+                best = index
+        return best
+
+    def test(self, test_id: str) -> list[int]:
+        """The definitions that a test's id names: `path::Class::name[parameters]`."""
+        path, _, rest = test_id.partition("::")
+        names = rest.partition("[")[0].split("::")
+        return [i for i in self.files.get(path, ()) if (s := self.unit(i).symbol) and s.name == names[-1]]
+
+
+class Units(Index):
+    """The definitions of files that are taken in one by one."""
 
     def __init__(self) -> None:
         self.all: list[Unit] = []
-        self.files = 0
-        self._of_file: dict[str, range] = {}
-        self._named: dict[str, list[int]] = defaultdict(list)
-        self._users: dict[str, list[int]] = defaultdict(list)
+        self.files: dict[str, range] = {}
+        self.by_name: dict[str, list[int]] = defaultdict(list)
+        self.by_use: dict[str, list[int]] = defaultdict(list)
         self._parts: dict[bytes, tuple[str, tuple[str, ...]]] = {}
 
     def add(self, path: str, source: bytes, *, product: bool) -> None:
@@ -116,49 +179,27 @@ class Units:
                 if symbol.parent >= 0 and (around := self.all[parent]).symbol is not None:
                     holder = ".".join(filter(None, (around.holder, around.symbol.name)))
                 words.update(dict.fromkeys(split(symbol.name), NAMED))
-                self._named[symbol.name].append(first + index)
+                self.by_name[symbol.name].append(first + index)
             for user_of in used:
-                self._users[user_of].append(first + index)
+                self.by_use[user_of].append(first + index)
             size = sum(words.values())
             self.all.append(Unit(path, symbol, holder, words, size, used, product, parent))
-        self._of_file[path] = range(first, last)
-        self.files += 1
+        self.files[path] = range(first, last + 1)
 
-    def near(self, index: int) -> list[tuple[int, float]]:
-        """The units next to one: those that it uses, that use it, and that it is in. Their shares add up to 1."""
-        unit = self.all[index]
-        near: dict[int, float] = {}
-        for name in sorted(unit.used & self._named.keys()):
-            targets = [t for t in self._named[name] if self.all[t].path == unit.path] or self._named[name]
-            if len(targets) <= MAX_SHARED:
-                weight = len(self._users[name]) ** -FAME / len(targets)
-                near |= {t: near.get(t, 0.0) + weight for t in targets if t != index}
-        users = self._users.get(unit.symbol.name, []) if unit.symbol is not None else []
-        if unit.symbol is not None and len(users) <= MAX_USERS:
-            weight = BACK * max(1, len(users)) ** -FAME / len(self._named[unit.symbol.name])
-            near |= {user: near.get(user, 0.0) + weight for user in users if user != index}
-        if unit.parent >= 0:
-            near[unit.parent] = near.get(unit.parent, 0.0) + UP
-        whole = sum(near.values())
-        return [(target, weight / whole) for target, weight in near.items()]
+    def unit(self, index: int) -> Unit:
+        return self.all[index]
 
-    def at(self, path: str, line: int) -> int | None:
-        """The innermost definition around a line of the file that a trace names, perhaps by a longer path."""
-        known = (
-            path if path in self._of_file else next((p for p in self._of_file if path.endswith("/" + p)), "")
-        )
-        best = None
-        for index in self._of_file.get(known, ()):
-            symbol = self.all[index].symbol
-            if symbol is not None and symbol.line <= line <= symbol.end:
-                best = index
-        return best
+    def scores(self, weights: Mapping[str, float]) -> Mapping[int, float]:
+        return {index: score for index, score in enumerate(bm25(self.all, weights)) if score > 0}
 
-    def test(self, test_id: str) -> list[int]:
-        """The definitions that a test's id names: `path::Class::name[parameters]`."""
-        path, _, rest = test_id.partition("::")
-        names = rest.partition("[")[0].split("::")
-        return [i for i in self._of_file.get(path, ()) if (s := self.all[i].symbol) and s.name == names[-1]]
+    def named(self, name: str) -> Sequence[int]:
+        return self.by_name.get(name, ())
+
+    def users(self, name: str) -> Sequence[int]:
+        return self.by_use.get(name, ())
+
+    def is_shown(self, index: int) -> bool:
+        return self.all[index].product and self.all[index].symbol is not None
 
     def _split(self, name: bytes) -> tuple[str, tuple[str, ...]]:
         if name not in self._parts:
@@ -199,33 +240,33 @@ def words_of(question: Question) -> dict[str, float]:
     return weights
 
 
-def ranked(units: Units, question: Question) -> list[int]:
+def ranked(units: Index, question: Question) -> list[int]:
     """The product's definitions, the one that matters most first: the same order for the same input."""
-    by_words = bm25(units.all, words_of(question))
-    start = {index: score**2 for index, score in enumerate(by_words) if score > 0}
+    by_words = units.scores(words_of(question))
+    start = {index: score**2 for index, score in by_words.items()}
     whole = sum(start.values()) or 1.0
     start = {index: score / whole for index, score in start.items()}
     for index, share in _evidence(units, question):
         start[index] = start.get(index, 0.0) + share
     by_graph = spread(units, start)
-    most_words, most_graph = max(by_words, default=0.0) or 1.0, max(by_graph.values(), default=0.0) or 1.0
+    most_words = max(by_words.values(), default=0.0) or 1.0
+    most_graph = max(by_graph.values(), default=0.0) or 1.0
 
     def score(index: int) -> float:
-        return (1 - MIX) * by_words[index] / most_words + MIX * by_graph.get(index, 0.0) / most_graph
+        return (1 - MIX) * by_words.get(index, 0.0) / most_words + MIX * by_graph.get(index, 0.0) / most_graph
 
-    shown = [
-        i for i, unit in enumerate(units.all) if unit.product and unit.symbol is not None and score(i) > 0
-    ]
-    return sorted(shown, key=lambda index: (-score(index), index))
+    found = {index: score(index) for index in by_words.keys() | by_graph.keys()}
+    shown = [index for index, score in found.items() if score > 0 and units.is_shown(index)]
+    return sorted(shown, key=lambda index: (-found[index], index))
 
 
-def _evidence(units: Units, question: Question) -> Iterator[tuple[int, float]]:
+def _evidence(units: Index, question: Question) -> Iterator[tuple[int, float]]:
     """Where failing tests lead to, with shares: the tests themselves, and the frames of their traces."""
     tests = [index for test in question.tests for index in units.test(test)]
     yield from ((index, 0.5 / len(tests)) for index in tests)
     frames = [match.groups() for match in _FRAME.finditer(question.output[-MAX_OUTPUT:])]
     places = [units.at(a or b, int(c or d)) for a, c, b, d in frames]
-    inner = [index for index in places if index is not None and units.all[index].product]
+    inner = [index for index in places if index is not None and units.unit(index).product]
     yield from ((index, 0.5 / len(inner)) for index in inner)
 
 
@@ -234,7 +275,7 @@ def bm25(units: Sequence[Unit], weights: Mapping[str, float]) -> list[float]:
     has = [sorted(unit.words.keys() & weights.keys()) for unit in units]
     frequency = Counter(word for words in has for word in words)
     mean = sum(unit.size for unit in units) / max(1, len(units)) or 1.0
-    rare = {w: weights[w] * math.log(1 + (len(units) - n + 0.5) / (n + 0.5)) for w, n in frequency.items()}
+    rare = rarity(len(units), frequency, weights)
     scores = []
     for unit, words in zip(units, has, strict=True):
         norm = K1 * (1 - B + B * unit.size / mean)
@@ -242,7 +283,12 @@ def bm25(units: Sequence[Unit], weights: Mapping[str, float]) -> list[float]:
     return scores
 
 
-def spread(units: Units, start: Mapping[int, float]) -> dict[int, float]:
+def rarity(count: int, frequency: Mapping[str, int], weights: Mapping[str, float]) -> dict[str, float]:
+    """The weight of each word by how many of `count` units have it."""
+    return {w: weights[w] * math.log(1 + (count - n + 0.5) / (n + 0.5)) for w, n in frequency.items()}
+
+
+def spread(units: Index, start: Mapping[int, float]) -> dict[int, float]:
     """Personalised PageRank, by pushing on what is left over until little is (Andersen, Chung, Lang, 2006): only what
     lies near the start is looked at, however large the repository."""
     left = dict(start)
@@ -267,24 +313,26 @@ def spread(units: Units, start: Mapping[int, float]) -> dict[int, float]:
     return rank
 
 
-def shown(units: Units, order: Sequence[int], tokens: int) -> dict[str, list[int]]:
+def shown(units: Index, order: Sequence[int], tokens: int) -> dict[str, list[int]]:
     """Of the ranked definitions as many as go into so many tokens, by file: the most relevant first in both."""
     left = tokens * BYTES_A_TOKEN
     files: dict[str, list[int]] = {}
     for index in order:
-        path = units.all[index].path
-        left -= len(_line(units.all[index]).encode()) + (0 if path in files else len(_head(path).encode()))
+        path = units.unit(index).path
+        left -= len(_line(units.unit(index)).encode()) + (0 if path in files else len(_head(path).encode()))
         if left < 0:
             break
         files.setdefault(path, []).append(index)
     return files
 
 
-def rendered(units: Units, question: Question, tokens: int) -> str:
+def rendered(units: Index, question: Question, tokens: int) -> str:
     """The map: paths, and below each `lines: holder: signature`. Empty when nothing in the repository has to do with
     the question."""
     files = shown(units, ranked(units, question), tokens)
-    return "".join(_head(path) + "".join(_line(units.all[i]) for i in found) for path, found in files.items())
+    return "".join(
+        _head(path) + "".join(_line(units.unit(i)) for i in found) for path, found in files.items()
+    )
 
 
 def _head(path: str) -> str:

@@ -26,7 +26,8 @@ import anyio.to_thread
 
 from agent.environment import TOOLS
 from agent.errors import AgentError
-from agent.gate import Baseline, Runner, judge
+from agent.gate import Baseline, Runner
+from agent.gate.judge import judge
 from agent.git import PatchError, Repository
 from sandboxes.docker import Docker
 from sandboxes.errors import SandboxError

@@ -38,7 +38,8 @@ from agent.attempt import Attempt, Ending
 from agent.config import Settings
 from agent.environment import sandbox_limits
 from agent.events import EventLog, VerdictReached
-from agent.gate import Shelf, verdict_json
+from agent.gate import Shelf
+from agent.gate.proof import verdict_json
 from agent.git import Repository
 from agent.prompts import system_prompt
 from agent.result import RunEnding

@@ -182,7 +182,7 @@ def sent(session: dict[str, Any], way: str, provider: Provider) -> Sent:
         for call, one in zip(calls, reply["results"], strict=True):
             result = ToolResult(call.id, call.name, one["text"], one["is_error"], one["data"])
             if way == "ours" and call.name in READ_ONLY:
-                result = without_seen(call, result, log, 1)
+                result = without_seen(call, result, parts(log, 1))
             if call.name == "root_cause":
                 log.append(HypothesisStated(1, turn, **call.arguments))
             log.append(

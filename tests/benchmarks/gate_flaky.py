@@ -17,7 +17,8 @@ from pathlib import Path
 import anyio
 
 from agent.environment import TOOLS
-from agent.gate import Runner, judge
+from agent.gate import Runner
+from agent.gate.judge import judge
 from agent.git import Repository
 from sandboxes.docker import Docker
 from tests.docker.project import BUGGY, FIXED_LINE, git

@@ -20,7 +20,8 @@ from pathlib import Path
 import anyio
 
 from agent.environment import TOOLS
-from agent.gate import Runner, judge
+from agent.gate import Runner
+from agent.gate.judge import judge
 from agent.gate.suites import run_suite
 from agent.git import Repository
 from sandboxes.docker import Docker

@@ -9,7 +9,8 @@ from pathlib import Path
 import anyio
 
 from agent.environment import TOOLS
-from agent.gate import Baseline, Runner, judge
+from agent.gate import Baseline, Runner
+from agent.gate.judge import judge
 from agent.git import Repository
 from agent.types import Verdict
 from sandboxes.docker import Docker

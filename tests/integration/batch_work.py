@@ -25,7 +25,9 @@ def work(line: TaskLine, shared: Shared, ending: Path, news: Connection) -> None
         file.write(f"{os.getpid()} {time.monotonic()}\n")
     starts = len((folder / line.id).read_text().splitlines())
     if word == "warm":  # nothing of what a run needs is left to be imported
-        assert {"agent.run", "agent.gate", "mcp", "docker"} <= set(sys.modules), "imported anew by each task"
+        assert {"agent.run", "agent.gate.judge", "agent.models.sse", "docker"} <= set(sys.modules), (
+            "imported anew by each task"
+        )
     with suppress(OSError):
         news.send_bytes(json.dumps({"type": "phase_started", "phase": "setup", "detail": ""}).encode())
     if word == "dies" or (word == "dies-once" and starts == 1):

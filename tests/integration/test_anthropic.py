@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import anyio
@@ -345,3 +345,37 @@ def test_cancelling_closes_the_connection(after: int, monkeypatch: pytest.Monkey
         for name, value in server.environ.items():
             monkeypatch.setenv(name, value)
         anyio.run(run)
+
+
+def test_a_request_is_sent_as_the_sdk_would_send_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import anthropic
+
+    first = Answer("On it. \u2028ä", [("shell", {"command": "ls"})], thinking="Where?")
+    seen: list[dict[str, str]] = []
+    refused = AnthropicServer([]).dialect.refused
+
+    class Watched(AnthropicServer):
+        def __init__(self, replies: Sequence[Answer | Fault]) -> None:
+            super().__init__(replies)
+            self.dialect.refused = self._refused  # type: ignore[method-assign]
+
+        def _refused(self, method: str, path: str, headers: Mapping[str, str]) -> Fault | None:
+            seen.append({name.lower(): value for name, value in headers.items()} | {"path": path})
+            return refused(method, path, headers)
+
+    with Watched([first, first]) as server:
+        monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", "X-Team: blue\nAnthropic-Beta: one")
+        reply = ask(server, monkeypatch)
+        [ours] = server.requests
+
+        async def theirs() -> anthropic.types.Message:
+            async with anthropic.AsyncAnthropic(max_retries=0) as client:
+                given = {key: value for key, value in ours.items() if key != "stream"}
+                async with client.messages.stream(**given) as stream:
+                    return await stream.get_final_message()
+
+        message = anyio.run(theirs)
+    assert server.requests == [ours, ours]
+    assert reply.text == next(block.text for block in message.content if block.type == "text")
+    for name in ("path", "authorization", "anthropic-version", "content-type", "x-team", "anthropic-beta"):
+        assert seen[0][name] == seen[1][name], name

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any
 
 import anyio
 import pytest
-from mcp import Client, StdioServerParameters
 
 from agent.attempt import Attempt, Ending
 from agent.conversation import messages
@@ -31,11 +28,10 @@ from agent.models import Model
 from agent.models.catalogue import ModelInfo, Prices
 from agent.models.provider import INVALID_JSON
 from agent.models.registry import open_model
-from agent.toolbox import PROTOCOL, Toolbox
+from agent.toolbox import Toolbox
 from agent.types import Reply
-from tests.integration.workspace import base_of
+from tests.integration.workspace import base_of, tool_server
 
-START = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); from tools.server import main; main()"
 FILES = {"a.txt": "one\n"}
 RUN = {"name": "shell", "arguments": {"command": "cat a.txt missing.txt"}}
 CAUSE = {
@@ -62,14 +58,12 @@ def work(
     script = tmp_path / "script.jsonl"
     script.write_text("\n".join(map(json.dumps, lines)))
     config = {"workspace": str(root), "scratch": str(tmp_path / "s"), "test_command": "python -m pytest"}
-    env = {"AGENT_TOOLS": json.dumps(config), "PATH": os.environ["PATH"]}
-    server = StdioServerParameters(command=sys.executable, args=["-I", "-c", START], env=env)
     log = EventLog(tmp_path / "events.jsonl")
     log.append(UserSaid(1, "Mend it."))
 
     async def run() -> Ending:
         async with anyio.create_task_group() as tasks:
-            toolbox = Toolbox(tasks, lambda: Client(server, mode=PROTOCOL))
+            toolbox = Toolbox(tasks, lambda: tool_server(config))
             await toolbox.start()
             model, deadline = open_model(f"scripted/{script}"), anyio.current_time() + 60
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from mcp import Client, StdioServerParameters
 
 from agent.attempt import Attempt, Ending
 from agent.events import Event, EventLog, ModelReplied, ToolReturned, UserSaid, encode, read_events
 from agent.models.registry import open_model
-from agent.toolbox import PROTOCOL, Toolbox
+from agent.toolbox import Toolbox
 from agent.working import since
-from tests.integration.test_attempt import CAUSE, EDIT, FILES, GIVE_UP, RUN, START, STATE, SUBMIT
-from tests.integration.workspace import base_of
+from tests.integration.test_attempt import CAUSE, EDIT, FILES, GIVE_UP, RUN, STATE, SUBMIT
+from tests.integration.workspace import base_of, tool_server
 
 LOOK = {"name": "shell", "arguments": {"command": "cat a.txt"}}
 WRONG = {"name": "edit_file", "arguments": {"path": "a.txt", "old": "nothing", "new": "two"}}
@@ -67,14 +64,12 @@ def worked(folder: Path, lines: list[dict[str, Any]], log: EventLog, turns: int)
     script = folder / "script.jsonl"
     script.write_text("\n".join(map(json.dumps, lines)))
     config = {"workspace": str(root), "scratch": str(folder / "s"), "test_command": "python -m pytest"}
-    env = {"AGENT_TOOLS": json.dumps(config), "PATH": os.environ["PATH"]}
-    server = StdioServerParameters(command=sys.executable, args=["-I", "-c", START], env=env)
     answered = sum(isinstance(event, ModelReplied) for event in log.events)
 
     async def run() -> Ending:
         ending = None
         async with anyio.create_task_group() as tasks:
-            toolbox = Toolbox(tasks, lambda: Client(server, mode=PROTOCOL))
+            toolbox = Toolbox(tasks, lambda: tool_server(config))
             await toolbox.start()
             for call in since(log.events, 0):
                 await toolbox.call(call, timeout=60)

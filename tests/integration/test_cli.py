@@ -335,7 +335,7 @@ from agent.cli import main
 sys.meta_path.insert(0, Interrupt())
 sys.exit(main(["runs"]))
 """
-    for name in ("agent.cli.dispatch", "agent.cli.fix", "agent.config"):
+    for name in ("agent.cli.dispatch", "agent.cli.runs", "agent.config"):
         done = subprocess.run(
             [sys.executable, "-c", program, name], capture_output=True, text=True, env=environment(folder)
         )

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import pytest
-from mcp import Client, StdioServerParameters
 
 from agent.attempt import Attempt
 from agent.events import EventLog, HypothesisStated, ModelReplied, ToolReturned, UserSaid
 from agent.models.repair import RepairModel
-from agent.toolbox import PROTOCOL, Toolbox
+from agent.toolbox import Toolbox
 from agent.types import ToolCall
-from tests.integration.workspace import base_of
+from tests.integration.workspace import base_of, tool_server
 
 REPOSITORY = Path(__file__).parents[2]
-START = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); from tools.server import main; main()"
 
 SHOP = '''"""Prices and stock."""
 
@@ -108,10 +104,8 @@ LOOPING = """def digits(number):
 @asynccontextmanager
 async def tools(root: Path, scratch: Path):
     config = {"workspace": str(root), "scratch": str(scratch), "test_command": f"{sys.executable} -m pytest"}
-    env = {"AGENT_TOOLS": json.dumps(config), "PATH": os.environ["PATH"]}
-    server = StdioServerParameters(command=sys.executable, args=["-I", "-c", START], env=env)
     async with anyio.create_task_group() as tasks:
-        toolbox = Toolbox(tasks, lambda: Client(server, mode=PROTOCOL))
+        toolbox = Toolbox(tasks, lambda: tool_server(config))
         await toolbox.start()
         yield toolbox
         toolbox.stop()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,15 +10,14 @@ from pathlib import Path
 
 import anyio
 import pytest
-from mcp import Client, StdioServerParameters
 
 from agent.servers.client import open_servers
-from agent.toolbox import MAX_RESTARTS, PROTOCOL, Toolbox, opening
+from agent.toolbox import MAX_RESTARTS, Toolbox, opening
 from agent.types import ToolCall, ToolResult, ToolSpec
 from sandboxes.driver import Sandbox
 from sandboxes.errors import SandboxDied, SandboxError
+from tests.integration.workspace import tool_server
 
-START = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); from tools.server import main; main()"
 SUICIDE = "kill -9 $PPID; sleep 5"
 
 
@@ -29,12 +26,10 @@ def with_tools(tmp_path: Path, use: Callable[[Toolbox], Awaitable[None]]) -> Non
     root.mkdir()
     (root / "a.txt").write_text("one\n")
     config = {"workspace": str(root), "scratch": str(tmp_path / "s"), "test_command": "python -m pytest"}
-    env = {"AGENT_TOOLS": json.dumps(config), "PATH": os.environ["PATH"]}
-    server = StdioServerParameters(command=sys.executable, args=["-I", "-c", START], env=env)
 
     async def run() -> None:
         async with anyio.create_task_group() as tasks:
-            toolbox = Toolbox(tasks, lambda: Client(server, mode=PROTOCOL))
+            toolbox = Toolbox(tasks, lambda: tool_server(config))
             await toolbox.start()
             try:
                 await use(toolbox)
@@ -89,15 +84,10 @@ def test_a_server_that_dies_again_and_again_ends_the_attempt(tmp_path: Path) -> 
 
 def test_what_the_host_knows_of_the_tools_is_what_the_server_has(tmp_path: Path) -> None:
     async def use(toolbox: Toolbox) -> None:
-        assert toolbox._client is not None
-        listed = (await toolbox._client.list_tools()).tools
+        assert toolbox._session is not None
+        listed = (await toolbox._session.request("tools/list", {}, 60))["tools"]
         told = [
-            ToolSpec(
-                t.name,
-                t.description or "",
-                t.input_schema,
-                bool(t.annotations and t.annotations.read_only_hint),
-            )
+            ToolSpec(t["name"], t["description"], t["inputSchema"], t["annotations"]["readOnlyHint"])
             for t in listed
         ]
         assert told == toolbox.specs

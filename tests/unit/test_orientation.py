@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 
 from agent.git import Repository
 from agent.orientation import process, symbols
+from agent.orientation.files import Sources
 from agent.orientation.orient import Orientation
 from agent.orientation.process import Indexer, RepositoryMap, Unmapped, outlined
-from agent.orientation.ranking import Question, Units, rendered
+from agent.orientation.ranking import Question, Units, ranked, rendered
+from agent.orientation.stored import Stored, stored
 from tools.junit import TestOutcome
 
 SOURCES = {
@@ -35,6 +38,7 @@ FOUND = {
     "A.java": [("Shop", 1), ("Shop", 1), ("buy", 1), ("Kind", 1)],
 }
 ISSUE = "# checkout() charges twice\n\nCalling `checkout(cart)` charges twice.\n"
+TRACE = 'File "/workspace/shop/night.py", line 2, in weather'
 PRODUCT = {
     "shop/till.py": "from shop.bank import settle\n\n\ndef checkout(cart):\n    return settle(cart)\n",
     "shop/bank.py": "def settle(c):\n    for _ in (1, 2):\n        c.total -= 1\n\n\ndef weather(x):\n    return x\n",
@@ -58,11 +62,14 @@ def commit(root: Path, files: Mapping[str, bytes]) -> None:
         subprocess.run(["git", *who, *command], cwd=root, check=True)
 
 
-def mapped(root: Path, tokens: int = 2000, question: Question | None = None) -> str:
+def mapped(
+    root: Path, tokens: int = 2000, question: Question | None = None, folder: Path | None = None
+) -> str:
     async def ask() -> str:
         with Repository(root) as repository:
             tree = repository.tree_of(repository.resolve("HEAD"))
-            made = RepositoryMap(repository, tree, lambda: lambda path: not path.startswith("tests/"))
+            is_product = lambda: lambda path: not path.startswith("tests/")  # noqa: E731
+            made = RepositoryMap(repository, tree, is_product, folder)
             made.begin()
             try:
                 return await made.ask(question or Question(ISSUE), tokens, 60)
@@ -85,6 +92,35 @@ def test_what_shares_no_word_with_the_issue_is_found_by_who_calls_it() -> None:
     assert text.startswith("shop/till.py\n  4-5: def checkout(cart)\n")
     assert "def settle(c)" in text and "weather" not in text.partition("def settle")[0]
     assert "test_checkout" not in text  # no patch may be tests alone
+
+
+@pytest.mark.parametrize(
+    "question", [Question(ISSUE), Question("# storm\n", ("tests/test_till.py::test_checkout",), TRACE)]
+)
+def test_stored_definitions_give_the_same_map(question: Question, tmp_path: Path) -> None:
+    made = units({**PRODUCT, **SOURCES, "shop/night.py": "def weather(x):\n    return 1 / x\n"})
+    (tmp_path / "file").write_bytes(stored(made))
+    file = os.open(tmp_path / "file", os.O_RDONLY)
+    again = Stored(file)
+    assert ranked(again, question) == ranked(made, question) != []
+    assert rendered(again, question, 2000) == rendered(made, question, 2000)
+    os.close(file)
+
+
+def test_a_large_tree_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "WORTH_STORING", 1)
+    root, kept = tmp_path / "root", tmp_path / "maps"
+    root.mkdir()
+    commit(root, {path: text.encode() for path, text in PRODUCT.items()})
+    first = mapped(root, folder=kept)
+    [file] = kept.iterdir()
+    monkeypatch.setattr(Sources, "read", lambda *_: pytest.fail("it was read again"))
+    assert mapped(root, folder=kept) == first != ""
+    assert "settle" in mapped(root, question=Question("# settle\n"), folder=kept)
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(Unmapped):
+        mapped(root, folder=kept)
+    assert not file.exists()
 
 
 def test_a_trace_of_a_failing_test_leads_to_its_frames() -> None:

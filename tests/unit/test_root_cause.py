@@ -7,7 +7,7 @@ import pytest
 
 from agent import root_cause
 from agent.events import AttemptEnded, HypothesisStated, VerdictReached
-from agent.gate import verdict_json
+from agent.gate.proof import verdict_json
 from agent.hypotheses import changed_places, ledger
 from agent.root_cause import Dossier, Rejection
 from agent.types import Check, Task, Verdict

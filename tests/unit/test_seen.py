@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from agent.conversation import messages
+from agent.conversation import messages, parts
 from agent.events import ContextMasked, ContextRenewed, Event, ModelReplied, ToolReturned, UserSaid
 from agent.seen import unmarked, without_seen
 from agent.types import ToolCall, ToolResult, Usage
@@ -22,7 +22,7 @@ class Reader:
         self.calls += 1
         call = ToolCall(f"c{self.calls}", name, arguments)
         self.log.append(ModelReplied(1, self.calls, "", (call,), Usage(1), Decimal(0), "tool_use", 0.1))
-        result = without_seen(call, ToolResult(call.id, name, text, False, data), self.log, 1)
+        result = without_seen(call, ToolResult(call.id, name, text, False, data), parts(self.log, 1))
         self.log.append(ToolReturned(1, self.calls, call.id, name, result.text, False, 0.1, result.data))
         return result.text
 
