@@ -63,10 +63,10 @@ def main(args: argparse.Namespace) -> int:
     folder = find(home() / "runs", args.run_id)
     with held(folder):
         start, ended = _told(folder)
+    anyio.run(tidy, home() / "bubblewrap")  # what the killed process left
     if ended is not None and ended["status"] not in RESUMABLE:
         return fix.told(ended, folder, exit_code(ended), as_json=args.json)
     given = inputs_of(folder, start, as_json=args.json, stream=args.stream_json)
-    anyio.run(tidy, home() / "bubblewrap")  # what the killed process left
     with (
         Repository(start.repo) as repository,
         open_github(given.issue, given.as_of, given.pr, repository) as github,
