@@ -144,7 +144,7 @@ class Attempt:
         match event:
             case ModelReplied():
                 self.turn, self._reply, self._answered, self._begun = event.turn, event, 0, False
-                self._refused, self._signs = "", []
+                self._refused, self._signs, self._handed_in = "", [], None
                 self._warned, self._drifts = self._warned or bool(self._drifts), []
             case UserSaid() if self._reply is not None:
                 if not self._reply.tool_calls and self._reply.stop != "overflow":
@@ -210,7 +210,7 @@ class Attempt:
         going_on = self.turn > 0
         if self._reply is not None and (ending := await self._finish(self._reply.reply())):
             return ending
-        if going_on and not self.model.repeats_itself:
+        if going_on and self.keep is not None:
             self._say("remade")
         while self.turn < self.turns:
             self._mask()

@@ -438,6 +438,9 @@ class EventLog:
     _count: int = 0
     _opened: float = field(default_factory=time.monotonic)
 
+    def __post_init__(self) -> None:
+        self._count = self._count or len(self.events)
+
     @classmethod
     def reopened(cls, path: Path, secrets: Sequence[str] = ()) -> Self:
         """A log to go on with; a torn last line is cut off. Its `events` are those that still count (see `current`).

@@ -41,10 +41,11 @@ from agent.events import EventLog, VerdictReached
 from agent.gate import Shelf
 from agent.gate.proof import verdict_json
 from agent.git import Repository
+from agent.job import Job, Start
 from agent.prompts import system_prompt
 from agent.result import RunEnding
 from agent.root_cause import STANDINGS, brief
-from agent.run import Publish, Run, Start
+from agent.run import Publish, Run
 from agent.toolbox import open_toolbox
 from agent.types import Task, Verdict
 from tests.benchmarks.compounding_cases import TEMPLATES, Template, make
@@ -62,56 +63,60 @@ class Case:
     """The double's."""
 
 
-@dataclass
-class Assay(Run):
-    """A run whose verdicts are remembered by base and patch, since the cases share them."""
+Verdicts = dict[tuple[str, bytes], Verdict]
+"""By base and patch, since the cases share them."""
 
-    verdicts: dict[tuple[str, bytes], Verdict] = field(default_factory=dict)
 
-    async def _judge(self, start: Start, number: int, patch: bytes) -> Verdict:
-        key = (self.task.base, patch)
-        if key in self.verdicts:
-            self.log.append(VerdictReached(number, verdict_json(self.verdicts[key])))
+def remembering(verdicts: Verdicts) -> Any:
+    """`judging.judged`, which judges a patch once."""
+    judge = agent.run.judged
+
+    async def judged(job: Job, start: Start, number: int, patch: bytes) -> Verdict:
+        key = (job.task.base, patch)
+        if key in verdicts:
+            job.log.append(VerdictReached(number, verdict_json(verdicts[key])))
         else:
-            self.verdicts[key] = await super()._judge(start, number, patch)
-        return self.verdicts[key]
+            verdicts[key] = await judge(job, start, number, patch)
+        return verdicts[key]
+
+    return judged
 
 
-@dataclass
-class OneConversation(Assay):
+class OneConversation(Run):
     """The same run, but a rejected model goes on in its conversation and its workspace."""
 
     async def _attempts(self, start: Start) -> RunEnding:
-        deadline = anyio.current_time() + self.settings.minutes * 60
-        spec = self.settings.models[0]
-        model = agent.run.open_model(spec, seed=self.seed)
+        job = self.job
+        deadline = anyio.current_time() + job.settings.minutes * 60
+        spec = job.settings.models[0]
+        model = job.open_model(spec, seed=job.seed)
         outcomes = start.baseline.outcomes
-        told = brief(self.task, self.settings.test, outcomes, attempts=self.settings.attempts)
-        self.log.append(events.UserSaid(1, told))
-        limits = sandbox_limits(self.settings, self.settings.minutes * 60)
+        told = brief(job.task, job.settings.test, outcomes, attempts=job.settings.attempts)
+        job.log.append(events.UserSaid(1, told))
+        limits = sandbox_limits(job.settings, job.settings.minutes * 60)
         async with (
-            start.spares.sandbox(start.environment, run_id=self.run_id, limits=limits) as sandbox,
-            open_toolbox(sandbox, test_command=self.settings.test) as toolbox,
+            start.spares.sandbox(start.environment, run_id=job.run_id, limits=limits) as sandbox,
+            open_toolbox(sandbox, test_command=job.settings.test) as toolbox,
         ):
-            for number in range(1, self.settings.attempts + 1):
+            for number in range(1, job.settings.attempts + 1):
                 # Each submission gets the turns of an attempt.
                 attempt = Attempt(
                     1,
                     model,
                     toolbox,
-                    self.log,
+                    job.log,
                     start.base,
                     system_prompt(spec),
-                    self.settings.turns,
+                    job.settings.turns,
                     deadline,
                 )
                 ending = await attempt.work()
                 if ending.patch is None:
-                    raise RuntimeError(f"no patch in {self.folder}: {ending.how}: {ending.detail}")
-                verdict = await self._judge(start, number, ending.patch)
+                    raise RuntimeError(f"no patch in {job.folder}: {ending.how}: {ending.detail}")
+                verdict = await agent.run.judged(job, start, number, ending.patch)
                 if verdict.accepted or verdict.needs_review:
                     return RunEnding(verdict.status)
-                self.log.append(events.UserSaid(1, rejected(ending, verdict)))
+                job.log.append(events.UserSaid(1, rejected(ending, verdict)))
         return RunEnding("rejected")
 
 
@@ -127,7 +132,7 @@ def rejected(ending: Ending, verdict: Verdict) -> str:
     return "\n".join(["The gate rejected what you submitted. Go on.", cause, *checks, *traces])
 
 
-ARMS: Mapping[str, type[Assay]] = {"one conversation": OneConversation, "Assay": Assay}
+ARMS: Mapping[str, type[Run]] = {"one conversation": OneConversation, "Assay": Run}
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ class Bench:
 
     folder: Path
     made: dict[tuple[str, Case], list[tuple[float, Outcome]]] = field(default_factory=dict)
-    verdicts: dict[tuple[str, bytes], Verdict] = field(default_factory=dict)
+    verdicts: Verdicts = field(default_factory=dict)
     runs: int = 0
 
     async def outcome(self, arm: str, case: Case, p: float) -> Outcome:
@@ -177,22 +182,14 @@ class Bench:
             return Double(case.template, seed, fallen_for)
 
         settings = Settings(models=("scripted/compounding",), attempts=ATTEMPTS)
-        with Repository(repo) as repository, patch("agent.run.open_model", double):
+        remembered = patch("agent.run.judged", remembering(self.verdicts))
+        with Repository(repo) as repository, remembered:
             task = Task(
                 case.template.issue(), "-", str(repo), repository.resolve("HEAD"), (case.template.red,)
             )
-            run = ARMS[arm](
-                f"compounding-{self.runs}",
-                task,
-                settings,
-                log,
-                place,
-                repository,
-                Publish(),
-                Shelf(self.folder / "baselines"),
-                case.seed,
-                verdicts=self.verdicts,
-            )
+            run_id = f"compounding-{self.runs}"
+            job = Job(run_id, task, settings, log, place, repository, case.seed, open_model=double)
+            run = ARMS[arm](job, Publish(), Shelf(self.folder / "baselines"))
             result = await run.execute()
         verdicts = [event.verdict["accepted"] for event in log.events if isinstance(event, VerdictReached)]
         told = f"{arm}, {case.template.entry} {case.site}: {result['status']}: {result['error']}"

@@ -19,6 +19,7 @@ from agent.forge.client import Client, ForgeError
 from agent.forge.publish import Publication, publish
 from agent.forge.remote import Api, Place
 from agent.git import Repository
+from agent.job import Job
 from agent.result import RunEnding, exit_code
 from agent.run import Publish, Run
 from agent.types import Task
@@ -197,7 +198,7 @@ def test_a_verdict_outlives_a_publication_that_fails(world):
     task = Task("# clamp() is wrong", "7", str(world.repo), world.base)
     with world.client() as client:
         publication = Publication(client, PLACE, Words((), 7))
-        run = Run(RUN, task, Settings(), log, folder, None, Publish(forge=publication))
+        run = Run(Job(RUN, task, Settings(), log, folder, None), Publish(forge=publication))
         world.github.faults = {0: DOWN}
         done = RunEnding("accepted", patch=str(folder / "patch.diff"))
         (folder / "result.json").unlink()  # which the run itself writes
@@ -233,7 +234,7 @@ def test_an_interrupted_publication_is_no_success(world):
     api = Api(world.github.api_url, f"{world.github.api_url}/graphql", TOKEN)
     with Client(api, sleep=sleep) as client:
         publish = Publish(forge=Publication(client, PLACE, Words((), 7)))
-        run = Solved(RUN, task, Settings(), log, folder, None, publish)
+        run = Solved(Job(RUN, task, Settings(), log, folder, None), publish)
         world.github.faults = {0: DOWN}
         anyio.run(interrupted, run)
         over.set()
