@@ -20,12 +20,12 @@ from agent.calls import Repeats, mended, not_json
 from agent.conversation import Conversation
 from agent.drift import Drift, Sign
 from agent.errors import ModelError
+from agent.event_log import EventLog
 from agent.events import (
     ContextMasked,
     ContextRenewed,
     DriftSeen,
     Event,
-    EventLog,
     HypothesisStated,
     ModelReplied,
     ToolReturned,

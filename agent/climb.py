@@ -13,7 +13,7 @@ from structlog.contextvars import bind_contextvars
 from agent import events
 from agent.attempt import Ending
 from agent.errors import AgentError, ModelError
-from agent.events import EventLog
+from agent.event_log import EventLog
 from agent.ladder import Asked, Rung, is_free, rungs_ahead
 from agent.lanes import side_by_side
 from agent.result import RunEnding

@@ -11,7 +11,7 @@ import anyio
 
 from agent import events
 from agent.config import Settings
-from agent.events import EventLog
+from agent.event_log import EventLog
 from agent.hypotheses import Base
 from agent.models.google_cache import Caches
 from agent.models.registry import open_model

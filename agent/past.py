@@ -11,14 +11,13 @@ from pathlib import Path
 from agent.attempt import Ending
 from agent.budget import Account
 from agent.errors import UsageError
+from agent.event_log import EventLog, Logged
 from agent.events import (
     AttemptEnded,
     AttemptStarted,
     BaselineTaken,
     BudgetChanged,
     Event,
-    EventLog,
-    Logged,
     ModelRetried,
     RunEnded,
     RunResumed,

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from agent.event_log import Logged
 from agent.events import (
     AttemptEnded,
     BaselineTaken,
     DriftSeen,
     Event,
     HypothesisStated,
-    Logged,
     ModelReplied,
     ToolReturned,
     VerdictReached,

@@ -18,7 +18,7 @@ from agent import events
 from agent.budget import BudgetSpent
 from agent.config import Settings
 from agent.errors import ModelError, NotSetUp
-from agent.events import EventLog
+from agent.event_log import EventLog
 from agent.git import EXECUTABLE, REGULAR, BlobTooLarge, Repository
 from agent.models import Model
 from agent.models.recorded import Recorded

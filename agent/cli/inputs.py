@@ -20,7 +20,7 @@ from sandboxes.types import DRIVERS
 if TYPE_CHECKING:
     from agent.budget import Budget, LedgerLike, Limit
     from agent.config import Settings
-    from agent.events import EventLog
+    from agent.event_log import EventLog
     from agent.git import Repository
     from sandboxes.proxy import Host
 

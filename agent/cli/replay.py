@@ -16,7 +16,8 @@ from agent.errors import UsageError
 from agent.text import printable
 
 if TYPE_CHECKING:
-    from agent.events import Logged, RunStarted
+    from agent.event_log import Logged
+    from agent.events import RunStarted
     from agent.replay import Difference
 
 MAX_LINE = 300
@@ -41,7 +42,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def main(args: argparse.Namespace) -> int:
     from agent import events
     from agent.config import home
-    from agent.events import current, read_events
+    from agent.event_log import current, read_events
     from agent.replay import compared, differences
     from agent.runs import find
 
@@ -82,7 +83,8 @@ def _made_again(folder: Path, start: RunStarted, then: Logged, args: argparse.Na
     from agent.cli.resume import inputs_of, task_of
     from agent.cli.signals import run_async
     from agent.errors import EnvironmentFault
-    from agent.events import EventLog, SetupWritten, read_events
+    from agent.event_log import EventLog, read_events
+    from agent.events import SetupWritten
     from agent.git import Repository
     from agent.job import Job
     from agent.logs import followed

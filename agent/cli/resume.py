@@ -14,7 +14,8 @@ from agent.cli.inputs import allowed_host
 from agent.errors import UsageError
 
 if TYPE_CHECKING:
-    from agent.events import EventLog, RunStarted
+    from agent.event_log import EventLog
+    from agent.events import RunStarted
     from agent.past import Past
     from agent.types import Task
 
@@ -76,7 +77,8 @@ def main(args: argparse.Namespace) -> int:
 
 def _told(folder: Path) -> tuple[RunStarted, Mapping[str, Any] | None]:
     """How a run started, and the result that it has, if it has one. Raises UsageError."""
-    from agent.events import RunEnded, RunStarted, read_events
+    from agent.event_log import read_events
+    from agent.events import RunEnded, RunStarted
     from agent.past import status
 
     log = list(read_events(folder / "events.jsonl"))
@@ -156,7 +158,7 @@ def again(folder: Path, secrets: Sequence[str]) -> tuple[EventLog, Past, str]:
 
     Raises UsageError when it has ended for good, in another process perhaps.
     """
-    from agent.events import EventLog, read_events
+    from agent.event_log import EventLog, read_events
     from agent.past import RESUMABLE, Past, revived, status
 
     path = folder / "events.jsonl"

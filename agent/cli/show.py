@@ -68,7 +68,8 @@ def _page(folder: Path, name: str) -> int:
 
 def _steps(folder: Path, full: bool) -> int:
     from agent.context import drawn
-    from agent.events import AttemptStarted, Event, read_events
+    from agent.event_log import read_events
+    from agent.events import AttemptStarted, Event
     from agent.progress import event_lines, is_side_by_side, terminal_width, wrapped
 
     log: list[Event] = []

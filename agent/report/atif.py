@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from agent.context import masked_words
+from agent.event_log import Logged
 from agent.events import (
     AttemptEnded,
     AttemptStarted,
     ContextMasked,
     ContextRenewed,
     Event,
-    Logged,
     ModelReplied,
     ModelRetried,
     ToolReturned,

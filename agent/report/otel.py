@@ -27,7 +27,8 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
-from agent.events import AttemptEnded, AttemptStarted, Logged, ModelReplied, ModelRetried, ToolReturned
+from agent.event_log import Logged
+from agent.events import AttemptEnded, AttemptStarted, ModelReplied, ModelRetried, ToolReturned
 from agent.report.story import AttemptTold, Segment, Story, tell
 from agent.types import Usage
 

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.events import Logged
+from agent.event_log import Logged
 from agent.redaction import redact, without_shapes
 from agent.report import charts
 from agent.report.steps import bounded, steps

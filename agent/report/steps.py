@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.context import masked_words
+from agent.event_log import Logged
 from agent.events import (
     AttemptEnded,
     AttemptStarted,
@@ -18,7 +19,6 @@ from agent.events import (
     EnvironmentReady,
     Event,
     HypothesisStated,
-    Logged,
     ModelReplied,
     ModelRetried,
     Note,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import result
+from agent.event_log import Logged, current, read_events
 from agent.events import (
     AttemptEnded,
     AttemptStarted,
@@ -19,16 +20,13 @@ from agent.events import (
     ContextMasked,
     EnvironmentReady,
     Event,
-    Logged,
     ModelReplied,
     PhaseStarted,
     RunEnded,
     RunStarted,
     ToolReturned,
     VerdictReached,
-    current,
     decode,
-    read_events,
 )
 from agent.redaction import without_shapes
 from agent.types import issue_title

@@ -37,7 +37,8 @@ from agent import events
 from agent.attempt import Attempt, Ending
 from agent.config import Settings
 from agent.environment import sandbox_limits
-from agent.events import EventLog, VerdictReached
+from agent.event_log import EventLog
+from agent.events import VerdictReached
 from agent.gate import Shelf
 from agent.gate.proof import verdict_json
 from agent.git import Repository

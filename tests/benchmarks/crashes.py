@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.events import ModelReplied, ToolReturned, VerdictReached, current, read_events
+from agent.event_log import current, read_events
+from agent.events import ModelReplied, ToolReturned, VerdictReached
 from tests.benchmarks.kills import docker, processes
 from tests.docker.project import (
     ABOVE,
@@ -59,15 +60,15 @@ ANSWERS = (
 )
 HOOK = """
 import os, signal, sys
-from agent import events
-append, left = events.EventLog.append, int(sys.argv.pop(1))
+from agent import event_log
+append, left = event_log.EventLog.append, int(sys.argv.pop(1))
 def counted(self, event):
     global left
     append(self, event)
     left -= 1
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-events.EventLog.append = counted
+event_log.EventLog.append = counted
 from agent.cli import main
 sys.exit(main())
 """

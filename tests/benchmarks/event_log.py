@@ -19,7 +19,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agent.conversation import messages
-from agent.events import AttemptStarted, Event, EventLog, read_events
+from agent.event_log import EventLog, read_events
+from agent.events import AttemptStarted, Event
 
 SESSIONS = Path(__file__).parent.parent / "unit" / "sessions"
 EVENTS = 1000

@@ -13,16 +13,15 @@ import pytest
 
 from agent.attempt import Attempt, Ending
 from agent.conversation import messages
+from agent.event_log import EventLog, read_events
 from agent.events import (
     ContextMasked,
     ContextRenewed,
     DriftSeen,
-    EventLog,
     HypothesisStated,
     ModelReplied,
     ToolReturned,
     UserSaid,
-    read_events,
 )
 from agent.models import Model
 from agent.models.catalogue import ModelInfo, Prices

@@ -10,7 +10,8 @@ import anyio
 import pytest
 
 from agent.attempt import Attempt, Ending
-from agent.events import Event, EventLog, ModelReplied, ToolReturned, UserSaid, encode, read_events
+from agent.event_log import EventLog, read_events
+from agent.events import Event, ModelReplied, ToolReturned, UserSaid, encode
 from agent.models.registry import open_model
 from agent.toolbox import Toolbox
 from agent.working import since

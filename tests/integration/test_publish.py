@@ -12,7 +12,7 @@ import pytest
 
 from agent.config import Settings
 from agent.errors import Refused, UsageError
-from agent.events import EventLog, read_events
+from agent.event_log import EventLog, read_events
 from agent.forge import body
 from agent.forge.body import Words
 from agent.forge.client import Client, ForgeError

@@ -10,7 +10,8 @@ import anyio
 import pytest
 
 from agent.attempt import Attempt
-from agent.events import EventLog, HypothesisStated, ModelReplied, ToolReturned, UserSaid
+from agent.event_log import EventLog
+from agent.events import HypothesisStated, ModelReplied, ToolReturned, UserSaid
 from agent.models.repair import RepairModel
 from agent.toolbox import Toolbox
 from agent.types import ToolCall

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import events
-from agent.events import EventLog
+from agent.event_log import EventLog
 from agent.gate.proof import proof, verdict_json
 from agent.git import Repository
 from agent.result import RunEnding, build_result, write_atomically

@@ -11,7 +11,8 @@ import pytest
 from agent.attempt import Ending
 from agent.climb import Climb
 from agent.errors import ModelError
-from agent.events import AttemptEnded, EventLog, Note, PhaseStarted
+from agent.event_log import EventLog
+from agent.events import AttemptEnded, Note, PhaseStarted
 from agent.result import RunEnding
 from agent.root_cause import Rejection
 from agent.types import Check, Verdict

@@ -10,16 +10,8 @@ import pytest
 
 from agent.cli import main
 from agent.context import drawn, filled, growth, of_attempt
-from agent.events import (
-    AttemptStarted,
-    ContextMasked,
-    Event,
-    EventLog,
-    ModelReplied,
-    ToolReturned,
-    UserSaid,
-    read_events,
-)
+from agent.event_log import EventLog, read_events
+from agent.events import AttemptStarted, ContextMasked, Event, ModelReplied, ToolReturned, UserSaid
 from agent.types import ToolCall, Usage
 
 START = AttemptStarted(1, "anthropic/x\x1b[31m", None, "s" * 400)

@@ -5,15 +5,8 @@ from pathlib import Path
 import pytest
 
 from agent.conversation import Conversation, messages, parts
-from agent.events import (
-    ContextMasked,
-    ContextRenewed,
-    ModelReplied,
-    Note,
-    ToolReturned,
-    UserSaid,
-    read_events,
-)
+from agent.event_log import read_events
+from agent.events import ContextMasked, ContextRenewed, ModelReplied, Note, ToolReturned, UserSaid
 from agent.types import ToolCall, ToolResult, Usage
 
 SESSIONS = Path(__file__).parent / "sessions"

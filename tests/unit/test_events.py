@@ -5,15 +5,8 @@ import json
 import pytest
 
 from agent.errors import UsageError
-from agent.events import (
-    EventLog,
-    ModelReplied,
-    Note,
-    ToolReturned,
-    UserSaid,
-    encode,
-    read_events,
-)
+from agent.event_log import EventLog, read_events
+from agent.events import ModelReplied, Note, ToolReturned, UserSaid, encode
 from agent.redaction import secret_values
 from agent.types import ToolCall, Usage
 

@@ -10,13 +10,13 @@ import pytest
 
 from agent.budget import Account, Amount, Limit
 from agent.errors import UsageError
+from agent.event_log import EventLog, current, read_events
 from agent.events import (
     AttemptEnded,
     AttemptStarted,
     BaselineTaken,
     BudgetChanged,
     Event,
-    EventLog,
     ModelReplied,
     ModelRetried,
     Note,
@@ -24,8 +24,6 @@ from agent.events import (
     RunResumed,
     UserSaid,
     VerdictReached,
-    current,
-    read_events,
 )
 from agent.past import Past, lost, patch_path, revived, status
 from agent.types import Usage

@@ -9,12 +9,12 @@ import anyio
 import pytest
 
 from agent.errors import ModelError
+from agent.event_log import Logged
 from agent.events import (
     AttemptEnded,
     BaselineTaken,
     Event,
     HypothesisStated,
-    Logged,
     ModelReplied,
     ToolReturned,
     VerdictReached,

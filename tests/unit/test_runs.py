@@ -15,7 +15,8 @@ import pytest
 from agent.cli import main
 from agent.cli.fix import _write_page
 from agent.errors import UsageError
-from agent.events import EventLog, RunStarted
+from agent.event_log import EventLog
+from agent.events import RunStarted
 from agent.runs import held
 from tests.unit.report.logs import SESSIONS, result
 

@@ -9,7 +9,8 @@ import pytest
 from agent import events
 from agent.conversation import messages
 from agent.drift import signs
-from agent.events import AttemptEnded, HypothesisStated, ModelReplied, UserSaid, read_events
+from agent.event_log import read_events
+from agent.events import AttemptEnded, HypothesisStated, ModelReplied, UserSaid
 from agent.explain import explanation
 from agent.hypotheses import ledger
 from agent.models.provider import check_pairs

@@ -14,7 +14,8 @@ import pytest
 from agent import set_up
 from agent.config import Settings
 from agent.errors import NotSetUp
-from agent.events import EventLog, ModelReplied, Note, UserSaid
+from agent.event_log import EventLog
+from agent.events import ModelReplied, Note, UserSaid
 from agent.git import Repository
 from agent.models.registry import open_model
 from sandboxes.errors import SetupFailed

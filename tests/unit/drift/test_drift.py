@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.drift import Drift, Sign, signs
+from agent.event_log import read_events
 from agent.events import (
     BaselineTaken,
     ContextRenewed,
@@ -21,7 +22,6 @@ from agent.events import (
     RunStarted,
     ToolReturned,
     ToolStarted,
-    read_events,
 )
 from agent.types import ToolCall, Usage
 

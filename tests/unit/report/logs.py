@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from agent import events
-from agent.events import Event, encode, read_events
+from agent.event_log import read_events
+from agent.events import Event, encode
 from agent.report.story import Logged
 from agent.types import ToolCall, Usage
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent import events
+from agent.event_log import EventLog
 from agent.report.page import diff_lines, page, write_page
 from agent.report.steps import steps
 from agent.report.story import tell
@@ -144,7 +145,7 @@ def test_what_is_too_long_is_cut_in_the_middle_and_said() -> None:
 
 def test_secrets_of_a_known_shape_are_cut_from_texts_and_patches(tmp_path: Path) -> None:
     key = "sk-ant-api03-" + "aB3" * 20
-    log = events.EventLog(tmp_path / "events.jsonl")
+    log = EventLog(tmp_path / "events.jsonl")
     for before in ("key ", "x" * 150 + " ", "x" * 19_950 + " "):  # also where a text is cut
         for event in every_kind(f"{before}{key} end" + " more" * 5000):
             log.append(event)
@@ -155,7 +156,7 @@ def test_secrets_of_a_known_shape_are_cut_from_texts_and_patches(tmp_path: Path)
 
 
 def test_it_is_written_into_the_run_s_folder_with_its_patches(tmp_path: Path) -> None:
-    log = events.EventLog(tmp_path / "events.jsonl", ["hunter2hunter2"])
+    log = EventLog(tmp_path / "events.jsonl", ["hunter2hunter2"])
     for event in (every_kind("plain")[0], events.AttemptStarted(1, "local/repair", None, "s"),
                   events.VerdictReached(1, verdict())):  # fmt: skip
         log.append(event)
