@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 from sandboxes import owner
@@ -16,6 +17,8 @@ _NAME = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}")
 _MARKER = ".assay-owner"
 _SHORT = "/tmp"  # noqa: S108 (what is made there has a random name, and is this user's alone)
 MAX_SHORT = 50
+UNSIGNED_SECONDS = 600
+"""After which an empty folder without a marker is one whose maker was killed before it could sign it."""
 
 
 def scratch(*, short: bool = False) -> tempfile.TemporaryDirectory[str]:
@@ -36,8 +39,8 @@ def scratch(*, short: bool = False) -> tempfile.TemporaryDirectory[str]:
 def stale() -> list[Path]:
     """Folders of this user that `scratch` made and whose owner is dead beyond doubt.
 
-    Left alone is whatever could be somebody else's: a folder without our marker, or one whose owner cannot be
-    seen from here (another boot, or another pid namespace that shares the temporary folder).
+    Left alone is whatever could be somebody else's: a folder without our marker, unless it is old and empty, or one
+    whose owner cannot be seen from here (another boot, or another pid namespace that shares the temporary folder).
     """
     folders = dict.fromkeys((tempfile.gettempdir(), _SHORT))
     return [path for folder in folders for path in Path(folder).glob(f"{_PREFIX}*") if _is_stale(path)]
@@ -49,6 +52,8 @@ def _is_stale(path: Path) -> bool:
         if not _NAME.fullmatch(path.name) or not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():
             return False
         marker = path / _MARKER
+        if not any(path.iterdir()):
+            return time.time() - state.st_mtime > UNSIGNED_SECONDS
         if not stat.S_ISREG(marker.lstat().st_mode):
             return False
         pid, boot = json.loads(marker.read_bytes())

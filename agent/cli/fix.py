@@ -205,7 +205,7 @@ def fixed(
 ) -> tuple[dict[str, Any], Path]:
     """A task taken to its end as the flags say: its result, and the run's folder. `listeners` get each event, what is
     `hidden` is kept out of all texts, `notices` are told at the start; `resumed` is as in `carried_out`."""
-    from agent.cli.resume import again, keep_inputs
+    from agent.cli.kept import again, keep_inputs
     from agent.cli.signals import run_async
     from agent.config import home
     from agent.gate import Shelf
@@ -386,7 +386,7 @@ def _write_page(folder: Path, secrets: Sequence[str]) -> None:
 
 def _report(result: Mapping[str, Any], folder: Path) -> str:
     """The last words of a run, for a person."""
-    from agent.cli.resume import INPUTS
+    from agent.cli.kept import INPUTS
     from agent.explain import explained
     from agent.past import RESUMABLE
     from agent.progress import money, terminal_width, verdict_table, wrapped

@@ -80,7 +80,7 @@ def _made_again(folder: Path, start: RunStarted, then: Logged, args: argparse.Na
     """The log of the run made again. Raises AgentError."""
     from agent.cli.fix import settings_of
     from agent.cli.inputs import with_test_command
-    from agent.cli.resume import inputs_of, task_of
+    from agent.cli.kept import inputs_of, task_of
     from agent.cli.signals import run_async
     from agent.errors import EnvironmentFault
     from agent.event_log import EventLog, read_events

@@ -1,6 +1,7 @@
 """Temporary folders: those of the dead are found, and nothing else ever is."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -91,3 +92,15 @@ def test_an_owner_in_another_pid_namespace_or_boot_is_not_called_dead(temporary)
     assert stale() == []
     marker.write_text(json.dumps([pid, boot]))
     assert stale() == [folder]
+
+
+def test_a_folder_whose_maker_was_killed_before_it_signed_it_is_stale_after_a_while(temporary):
+    with scratch() as mine:
+        unsigned = Path(mine).with_name("assay-scratch-abcdefgh")
+        unsigned.mkdir()
+        assert stale() == []  # somebody may be about to sign it
+        os.utime(unsigned, (0, 0))
+        assert stale() == [unsigned]
+        (unsigned / "a file").touch()
+        os.utime(unsigned, (0, 0))
+        assert stale() == []

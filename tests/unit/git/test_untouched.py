@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.errors import EnvironmentFault, UsageError
 from agent.git import PatchError, Repository
-from tests.unit.git_tools import (
+from tests.unit.git.tools import (
     commit,
     contents,
     dirty,
     fingerprint,
     git,
     head,
-    make_project,
 )
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return make_project(tmp_path)
-
-
-@pytest.fixture
-def repository(project: Path) -> Iterator[Repository]:
-    with Repository(project) as repository:
-        yield repository
-
 
 # ---- nothing acts, nothing changes
 

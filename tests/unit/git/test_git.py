@@ -10,32 +10,19 @@ import subprocess
 import sys
 import tarfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.errors import EnvironmentFault, UsageError
 from agent.git import BlobTooLarge, PatchError, Repository
-from tests.unit.git_tools import (
+from tests.unit.git.tools import (
     ROOT,
     commit,
     contents,
     git,
     head,
-    make_project,
 )
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return make_project(tmp_path)
-
-
-@pytest.fixture
-def repository(project: Path) -> Iterator[Repository]:
-    with Repository(project) as repository:
-        yield repository
 
 
 def test_git_is_dead_and_writes_nothing_more_once_its_caller_is_interrupted(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent.git import Repository
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "HOME": "/nonexistent",
