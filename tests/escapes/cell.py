@@ -17,7 +17,7 @@ from agent.toolbox import Toolbox, open_toolbox
 from agent.types import ToolCall, ToolResult
 from sandboxes.types import Limits
 from tests.escapes.corpus import Case
-from tests.unit.test_git import git
+from tests.unit.git.tools import git
 
 LIMITS = Limits(memory_mb=512, cpus=1, pids=64, workspace_mb=32, tmp_mb=16, lifetime_seconds=7200)
 WRITABLE = {"/workspace": 32, "/tmp": 16, "/home/agent": 256, "/run": 16, "/dev/shm": 64}

@@ -11,7 +11,7 @@ from agent.gate.additive_other import obstacle, taken_away
 from agent.gate.source_text import Language
 from agent.git import Repository
 from tests.unit.gate.test_policy import Change, taken
-from tests.unit.test_git import commit, git
+from tests.unit.git.tools import commit, git
 
 JS = """\
 import { parse } from '../src/parse.js';

@@ -10,7 +10,7 @@ from agent.gate.ecosystems import settings, start_up_files
 from agent.gate.paths import Paths, is_mixed, refusal, runner_settings
 from agent.git import Repository
 from tests.unit.gate.test_policy import Change, taken
-from tests.unit.test_git import commit, git
+from tests.unit.git.tools import commit, git
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from agent.gate.minimal import Hunk, hunks, unneeded, without
 from agent.gate.policy import changes
 from agent.git import PatchError, Repository
-from tests.unit.test_git import commit, git
+from tests.unit.git.tools import commit, git
 
 quick = settings(
     deadline=None, derandomize=True, max_examples=60, suppress_health_check=list(HealthCheck), database=None

@@ -11,7 +11,7 @@ from agent.gate import policy
 from agent.gate.paths import Paths, programs_of
 from agent.gate.policy import Intake, examine
 from agent.git import Repository
-from tests.unit.test_git import commit, git
+from tests.unit.git.tools import commit, git
 
 BASE = {
     "calc.py": b"def clamp(x):\n    return x\n",
