@@ -127,7 +127,8 @@ def leftovers() -> list[str]:
             pid = name.removeprefix(PREFIX).partition("-")[0]
             if name.startswith(PREFIX) and not os.path.exists(f"/proc/{pid}"):
                 found.append(f"{parent}/{name}")
-    return sorted(found)
+    # a supervisor that ended in between has removed its own
+    return sorted(folder for folder in found if os.path.exists(folder))
 
 
 def _own() -> dict[str, str]:

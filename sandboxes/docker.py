@@ -225,7 +225,15 @@ class Sandbox(Commands):
         exec_id = await self._engine.exec_create(
             self.id, argv, user=KEEPER if keeper else self._user, env=variables, cwd=cwd, stdin=stdin
         )
-        async with self._engine.exec_start(exec_id) as stream:
+        async with AsyncExitStack() as stack:
+            try:
+                stream = await stack.enter_async_context(self._engine.exec_start(exec_id))
+            except SandboxDied:
+                raise
+            except SandboxError as error:
+                if await self.ended():  # its end came between the two, which the engine tells in many ways
+                    raise SandboxDied("the sandbox ended while a command was started in it") from error
+                raise
             yield _Exec(self, self._engine, exec_id, stream, marker)
 
     async def ended(self) -> bool:

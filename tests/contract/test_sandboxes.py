@@ -38,6 +38,9 @@ class OfDocker:
 
 
 class OfBubblewrap:
+    def __init__(self):
+        self._before = cgroup.leftovers()  # of others, who were killed
+
     async def connect(self, folder):
         return await Bubblewrap.connect(folder / "cache")
 
@@ -48,7 +51,7 @@ class OfBubblewrap:
         """Supervisors of this process, which are its grandchildren, and control groups without one."""
         found = [pid for child in children_of("self") for pid in children_of(child)]
         supervisors = [pid for pid in found if b"supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        return supervisors + cgroup.leftovers()
+        return supervisors + [group for group in cgroup.leftovers() if group not in self._before]
 
 
 def children_of(pid):
