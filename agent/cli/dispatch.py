@@ -18,8 +18,8 @@ EPILOG = """exit codes: 0 accepted · 1 not accepted · 2 usage · 3 environment
 
 
 COMMANDS = (
-    "fix", "resume", "replay", "gate", "init", "publish", "batch", "cases", "eval", "runs", "show", "export", "models",
-    "doctor",
+    "fix", "resume", "replay", "gate", "init", "publish", "batch", "cases", "eval", "atlas", "runs", "show", "export",
+    "models", "doctor",
 )  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def offered(server: str, allowed: Sequence[str], listed: Sequence[Listed]) -> tu
     wanted = [tool for tool in listed if ALL in allowed or tool.name in allowed]
     for tool in sorted(wanted, key=lambda one: one.name)[:MAX_LOOKED_AT]:
         try:
-            spec = _spec(server, tool)
+            spec = _spec(tool, _name(server, tool.name), f"[from the MCP server {server}] ")
             if spec.name in tools:
                 raise _Unfit("another one has that name")
         except _Unfit as unfit:
@@ -109,17 +109,30 @@ def size_of(spec: ToolSpec) -> int:
     return len(spec.name) + len(spec.description) + len(json.dumps(spec.input_schema))
 
 
-def _spec(server: str, tool: Listed) -> ToolSpec:
+def under_own_names(listed: Iterable[Listed]) -> tuple[dict[str, ToolSpec], dict[str, str]]:
+    """Tools by the names that their server has for them, and for those that no model can call, why."""
+    specs: dict[str, ToolSpec] = {}
+    unfit: dict[str, str] = {}
+    for tool in listed:
+        try:
+            if len(tool.name) > MAX_NAME or re.search("[./]", tool.name):
+                raise _Unfit("its name is none that all providers take")
+            specs[tool.name] = _spec(tool, tool.name, "")
+        except _Unfit as error:
+            unfit[_shown(tool.name)] = str(error)
+    return specs, unfit
+
+
+def _spec(tool: Listed, name: str, origin: str) -> ToolSpec:
     """Raises _Unfit."""
     if not _TOOL.fullmatch(tool.name):
         raise _Unfit("its name is none that providers take")
     schema = _Cleaner(tool.schema).arguments()
     if len(json.dumps(schema)) > MAX_SCHEMA:
         raise _Unfit(f"its schema is longer than {MAX_SCHEMA:,} characters")
-    text = printable(tool.description[: 2 * MAX_DESCRIPTION]).strip()
-    text = f"[from the MCP server {server}] {text}".rstrip()
-    text = text if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 1] + "…"
-    return ToolSpec(_name(server, tool.name), text, schema)
+    text = origin + printable(tool.description[: 2 * MAX_DESCRIPTION]).strip()
+    text = text.strip() if len(text) <= MAX_DESCRIPTION else text[: MAX_DESCRIPTION - 1] + "…"
+    return ToolSpec(name, text, schema)
 
 
 def _name(server: str, tool: str) -> str:

@@ -1,0 +1,107 @@
+"""The answers of a run: a line each in answers.jsonl, on the disk as they come; answers.csv as the grader takes it."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from agent.atlas.loop import Answer
+from agent.errors import UsageError
+from agent.result import write_atomically
+
+SCHEMA = 1
+
+
+class Folder:
+    """A context manager; one run has it at a time. Raises UsageError for a folder that is in use, that holds answers
+    and is not to be resumed, or that has those of another model."""
+
+    def __init__(self, path: Path, run: str, model: str, *, resume: bool) -> None:
+        self.path = path
+        self.run = run
+        """What the ledger counts the answers' money under: the first run's, when it is resumed."""
+        self.answers: dict[str, Answer] = {}
+        self._lines = path / "answers.jsonl"
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = (path / ".lock").open("ab")
+        except OSError as error:
+            raise UsageError(f"--out {path}: {error.strerror}; name a folder that can be written") from error
+        try:
+            self._take(model, resume)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _take(self, model: str, resume: bool) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"--out {self.path}: another run works on it; name another folder") from None
+        if self._lines.exists():
+            if not resume:
+                raise UsageError(
+                    f"--out {self.path}: it holds answers: --resume goes on, or name another folder"
+                )
+            self._read(model)
+        head = {"schema": SCHEMA, "run": self.run, "model": model}
+        # anew, so that a line that was torn is gone
+        write_atomically(self._lines, b"".join(map(_line, (head, *map(asdict, self.answers.values())))))
+        self._file = self._lines.open("ab")
+
+    def _read(self, model: str) -> None:
+        *lines, _torn = self._lines.read_bytes().split(b"\n")
+        try:
+            head = json.loads(lines[0]) if lines else {}
+            found = [Answer(**json.loads(line)) for line in lines[1:]]
+            self.run = str(head["run"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UsageError(
+                f"{self._lines}: no answers of this agent: {error}; name another folder"
+            ) from error
+        if head.get("schema") != SCHEMA or head.get("model") != model:
+            raise UsageError(
+                f"--out {self.path}: it holds the answers of {head.get('model')}; name another folder"
+            )
+        self.answers = {one.task: one for one in found}
+
+    def add(self, answer: Answer) -> None:
+        """Write an answer, on the disk when this returns. Raises OSError."""
+        self.answers[answer.task] = answer
+        self._file.write(_line(asdict(answer)))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        try:
+            write_atomically(self.path / "answers.csv", _csv(self.answers.values()))
+        finally:
+            self._lock.close()
+
+
+def _line(data: dict[str, Any]) -> bytes:
+    return json.dumps(data, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _csv(answers: Iterable[Answer]) -> bytes:
+    """In the columns of MCP Atlas's `run_eval.py`; what begins with ERROR: its grader counts as no answer."""
+    text = io.StringIO(newline="")
+    rows = csv.writer(text)
+    rows.writerow(("task_id", "raw_conversation_history", "response"))
+    for one in answers:
+        rows.writerow((one.task, json.dumps(one.messages), one.response or f"ERROR: {one.fault}"))
+    return text.getvalue().encode("utf-8", "backslashreplace")
