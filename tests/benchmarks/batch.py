@@ -1,4 +1,5 @@
 """Batches on this machine: python -m tests.benchmarks.batch [--tasks 200] [--kills 20] [--workers 2] [--seed 1]
+                                                               [--only scripted]
 
 Half of the tasks are `local/repair`'s, half a scripted model's, over four small repositories, each a real bug with its
 failing test, in sandboxes of the engine that is here. Each half runs undisturbed; then again, while tasks and drivers
@@ -31,6 +32,7 @@ from tests.benchmarks.kills import docker, processes
 from tests.docker.project import ABOVE, FIX, ISSUE, SUBMIT, agent, command, environment, make_project, script
 
 REPOSITORIES = 4
+NAMES = ("local/repair", "scripted")
 
 
 @dataclass
@@ -215,9 +217,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=NAMES)
     given = parser.parse_args()
     faults = 0
-    for name in ("local/repair", "scripted"):
+    for name in [given.only] if given.only else NAMES:
         with tempfile.TemporaryDirectory() as path:
             folder = Path(path)
             model = name if name == "local/repair" else script(folder, [[FIX], [SUBMIT]])
