@@ -41,6 +41,8 @@ def _meant(text: str, schema: Mapping[str, Any]) -> Any:
 
     try:
         value = json.loads(text)
+        # NaN and lone surrogates can be read, but not sent
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return None
     return value if Draft202012Validator(schema).is_valid(value) else None

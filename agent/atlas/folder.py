@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import csv
+import errno
 import fcntl
 import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from agent.atlas.loop import Answer
-from agent.errors import UsageError
+from agent.errors import EnvironmentFault, UsageError
 from agent.result import write_atomically
 
 SCHEMA = 1
 
 
 class Folder:
-    """A context manager; one run has it at a time. Raises UsageError for a folder that is in use, that holds answers
-    and is not to be resumed, or that has those of another model."""
+    """A context manager; one run has it at a time. `digests` are the tasks', by id. Raises UsageError for a folder that
+    is in use, that holds answers and is not to be resumed, or that has those of another model or of other questions."""
 
-    def __init__(self, path: Path, run: str, model: str, *, resume: bool) -> None:
+    def __init__(self, path: Path, run: str, model: str, digests: Mapping[str, str], *, resume: bool) -> None:
         self.path = path
         self.run = run
         """What the ledger counts the answers' money under: the first run's, when it is resumed."""
@@ -36,49 +37,62 @@ class Folder:
         except OSError as error:
             raise UsageError(f"--out {path}: {error.strerror}; name a folder that can be written") from error
         try:
-            self._take(model, resume)
+            self._take(model, digests, resume)
         except BaseException:
             self._lock.close()
             raise
 
-    def _take(self, model: str, resume: bool) -> None:
+    def _take(self, model: str, digests: Mapping[str, str], resume: bool) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(f"--out {self.path}: another run works on it; name another folder") from None
         if self._lines.exists():
-            if not resume:
-                raise UsageError(
-                    f"--out {self.path}: it holds answers: --resume goes on, or name another folder"
-                )
-            self._read(model)
+            self._read(model, digests, resume)
         head = {"schema": SCHEMA, "run": self.run, "model": model}
         # anew, so that a line that was torn is gone
         write_atomically(self._lines, b"".join(map(_line, (head, *map(asdict, self.answers.values())))))
-        self._file = self._lines.open("ab")
+        self._file = self._lines.open("ab", buffering=0)
 
-    def _read(self, model: str) -> None:
+    def _read(self, model: str, digests: Mapping[str, str], resume: bool) -> None:
         *lines, _torn = self._lines.read_bytes().split(b"\n")
         try:
-            head = json.loads(lines[0]) if lines else {}
-            found = [Answer(**json.loads(line)) for line in lines[1:]]
-            self.run = str(head["run"])
+            head = json.loads(lines[0]) if lines else {"schema": SCHEMA, "run": self.run, "model": model}
+            run, of = str(head["run"]), (head["schema"], head["model"])
+            found = [Answer(**json.loads(line)) for line in lines[1:]] if of[0] == SCHEMA else []
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UsageError(
                 f"{self._lines}: no answers of this agent: {error}; name another folder"
             ) from error
-        if head.get("schema") != SCHEMA or head.get("model") != model:
-            raise UsageError(
-                f"--out {self.path}: it holds the answers of {head.get('model')}; name another folder"
-            )
+        if of[0] != SCHEMA:
+            raise UsageError(f"{self._lines}: of another version of this agent; name another folder")
+        if found and not resume:
+            raise UsageError(f"--out {self.path}: it holds answers: --resume goes on, or name another folder")
+        if not resume:
+            return
+        if found and of[1] != model:
+            raise UsageError(f"--out {self.path}: it holds the answers of {of[1]}; name another folder")
+        for one in found:
+            if digests.get(one.task, one.digest) != one.digest:
+                raise UsageError(
+                    f"--out {self.path}: task {one.task!r} was another question then; name another folder"
+                )
+        self.run = run
         self.answers = {one.task: one for one in found}
 
     def add(self, answer: Answer) -> None:
-        """Write an answer, on the disk when this returns. Raises OSError."""
+        """Write an answer, on the disk when this returns. Raises EnvironmentFault when the disk takes no more."""
+        line, end = _line(asdict(answer)), self._file.seek(0, os.SEEK_END)
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._file.truncate(end)
+            raise EnvironmentFault(
+                f"--out {self.path}: {error.strerror}; make room there, and --resume goes on"
+            ) from error
         self.answers[answer.task] = answer
-        self._file.write(_line(asdict(answer)))
-        self._file.flush()
-        os.fsync(self._file.fileno())
 
     def __enter__(self) -> Self:
         return self

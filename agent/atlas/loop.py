@@ -11,10 +11,12 @@ from typing import Any
 
 from agent.atlas.tasks import Task
 from agent.calls import Repeats, mended, not_json
+from agent.errors import ModelError
 from agent.models import Model
 from agent.models.provider import INVALID_JSON
 from agent.prompts import render
 from agent.redaction import redact
+from agent.text import printable
 from agent.types import Message, ToolCall, ToolResult, ToolSpec, Usage
 from agent.wire import failed
 
@@ -33,6 +35,8 @@ class Answer:
     """How a task ended."""
 
     task: str
+    digest: str
+    """Of the question: see Task."""
     response: str
     """"" where `fault` says why there is none."""
     fault: str
@@ -57,7 +61,8 @@ async def answered(
     secrets: Sequence[str],
 ) -> Answer:
     """Work on a task until the model answers it or a bound is met. `specs` are the task's tools by name; `secrets` are
-    cut out of what the model sees and of what is kept. Raises ModelError, BudgetSpent, EnvironmentFault."""
+    cut out of what the model sees and of what is kept. Raises ModelError when the provider is down, BudgetSpent,
+    EnvironmentFault."""
     began = time.monotonic()
     system = render("atlas")
     messages = [Message("user", redact(task.prompt, secrets))]
@@ -65,32 +70,44 @@ async def answered(
     priced, response, fault = True, "", ""
     repeats = Repeats()
     while not response and not fault:
-        if turns == bounds.turns or calls >= bounds.calls or time.monotonic() - began > bounds.seconds:
-            fault = f"no answer after {turns} turns, {calls} tool calls, {time.monotonic() - began:.0f} s"
+        seconds = time.monotonic() - began
+        if turns == bounds.turns or calls >= bounds.calls or seconds > bounds.seconds:
+            fault = f"no answer after {turns} turns, {calls} tool calls, {seconds:.0f} s"
             break
-        reply = await model.reply(system, messages, list(specs.values()))
+        try:
+            reply = await model.reply(system, messages, list(specs.values()))
+        except ModelError as error:
+            if error.provider_down:
+                raise
+            fault = str(error)  # of this conversation, as a request that is refused
+            break
         turns, usage = turns + 1, usage + reply.usage
         priced = priced and reply.cost_usd is not None
         cost += reply.cost_usd or Decimal(0)
-        said = Message("assistant", reply.text, tuple(reply.tool_calls), provider_data=reply.provider_data)
-        if reply.stop != "tool_use":
-            response = reply.text if reply.stop in ("end", "length") else ""
-            fault = "" if response.strip() else f"no answer: {reply.stop}: {reply.text[:300]}".rstrip(": ")
-            messages += [said] if response else []
-            break
         results = []
-        for one in reply.tool_calls:
+        for one in reply.tool_calls if reply.stop in ("tool_use", "length") else ():
             if calls < bounds.calls:
                 calls += 1
                 result = repeats.noticed(one, await _run(one, specs, call))
                 failures += result.is_error
             else:
                 result = failed(one, f"the {bounds.calls} tool calls of this task are used up")
-            results.append(_without(result, secrets))
-        messages += [said, Message("user", tool_results=tuple(results))]
+            results.append(result)
+        if reply.stop == "end" and reply.text.strip():
+            response = reply.text
+        elif reply.stop not in ("tool_use", "length"):
+            fault = f"no answer: {reply.stop}: {redact(reply.text, secrets)[:300]}".rstrip(": ")
+            break
+        messages.append(
+            Message("assistant", reply.text, tuple(reply.tool_calls), provider_data=reply.provider_data)
+        )
+        if not response:
+            more = render("cut_answer") if reply.stop == "length" else ""
+            messages.append(Message("user", more, tool_results=tuple(results)))
     inputs = usage.input + usage.cache_read + usage.cache_write
+    fault = printable(" ".join(redact(fault, secrets).split()))
     return Answer(
-        task.id, redact(response, secrets), redact(fault, secrets), redact(_chat(messages), secrets), turns, calls,
+        task.id, task.digest, redact(response, secrets), fault, redact(_chat(messages), secrets), turns, calls,
         failures, inputs, usage.output, float(cost) if priced else None, round(time.monotonic() - began, 3),
     )  # fmt: skip
 
@@ -105,10 +122,6 @@ async def _run(
     return not_json(given, spec) if INVALID_JSON in given.arguments else await call(given)
 
 
-def _without(result: ToolResult, secrets: Sequence[str]) -> ToolResult:
-    return ToolResult(result.call_id, result.name, redact(result.text, secrets), result.is_error)
-
-
 def _chat(messages: Sequence[Message]) -> list[dict[str, Any]]:
     chat: list[dict[str, Any]] = []
     for message in messages:
@@ -119,10 +132,7 @@ def _chat(messages: Sequence[Message]) -> list[dict[str, Any]]:
                     {
                         "id": one.id,
                         "type": "function",
-                        "function": {
-                            "name": one.name,
-                            "arguments": json.dumps(one.arguments, ensure_ascii=False),
-                        },
+                        "function": {"name": one.name, "arguments": _written(one)},
                     }
                     for one in message.tool_calls
                 ]
@@ -135,3 +145,10 @@ def _chat(messages: Sequence[Message]) -> list[dict[str, Any]]:
         else:
             chat.append({"role": "user", "content": message.text})
     return chat
+
+
+def _written(call: ToolCall) -> str:
+    """A call's arguments as the model wrote them."""
+    if INVALID_JSON in call.arguments:
+        return str(call.arguments[INVALID_JSON])
+    return json.dumps(call.arguments, ensure_ascii=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from dataclasses import dataclass
@@ -21,17 +22,31 @@ class Task:
     prompt: str
     tools: tuple[str, ...]
 
+    @property
+    def digest(self) -> str:
+        """Another one for another question."""
+        return hashlib.sha256(json.dumps([self.prompt, self.tools]).encode()).hexdigest()[:16]
 
-def read_tasks(text: str, where: str) -> list[Task]:
-    """The tasks of a CSV file's text. Raises UsageError that names `where`, the line and the mend."""
+
+def read_tasks(data: bytes, where: str) -> list[Task]:
+    """The tasks of a CSV file. Raises UsageError that names `where`, the line and the mend."""
     csv.field_size_limit(LONGEST)
-    rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{where}: no UTF-8 at byte {error.start:,}; save it as UTF-8") from error
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     found: dict[str, Task] = {}
     try:
-        missing = [name for name in ("PROMPT", "ENABLED_TOOLS") if name not in (rows.fieldnames or ())]
-        missing += [] if {"TASK", "task_id"} & {*(rows.fieldnames or ())} else ["TASK"]
+        names = list(rows.fieldnames or ())
+        missing = [name for name in ("PROMPT", "ENABLED_TOOLS") if name not in names]
+        missing += [] if {"TASK", "task_id"} & {*names} else ["TASK"]
         if missing:
             raise UsageError(f"{where}: no column {', '.join(missing)}; name a CSV file of MCP Atlas's tasks")
+        if twice := [
+            name for name in ("TASK", "task_id", "PROMPT", "ENABLED_TOOLS") if names.count(name) > 1
+        ]:
+            raise UsageError(f"{where}: there are two columns {twice[0]}; leave one out")
         for row in rows:
             at = f"{where}, line {rows.line_num}"
             task = Task(

@@ -7,13 +7,14 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from agent.cli.inputs import dollars, new_run_id, read_file
 from agent.cli.streams import print_result, tell
-from agent.errors import AgentError, EnvironmentFault, ModelError, UsageError
+from agent.errors import EnvironmentFault, ModelError, UsageError
 from agent.text import printable
 
 if TYPE_CHECKING:
@@ -75,24 +76,33 @@ def main(args: argparse.Namespace) -> int:
     from agent.atlas.tasks import read_tasks
     from agent.budget import Limit
     from agent.cli.signals import run_async
-    from agent.models.registry import check_prices, parse_spec, with_thinking
+    from agent.config import Settings, checked, per_day
+    from agent.models.registry import check_prices, open_model, parse_spec, warning, with_thinking
 
     for flag in ("workers", "turns", "calls", "minutes"):
         if not 0 < getattr(args, flag) < 1e6:
             raise UsageError(f"--{flag} must be a number above 0, not {getattr(args, flag)}")
-    for flag in ("budget", "tokens"):
-        if getattr(args, flag) is not None and not getattr(args, flag) > 0:
-            raise UsageError(f"--{flag} must be above 0")
+    checked(replace(Settings(), usd=args.budget, tokens=args.tokens), "command line")
+    limit = Limit(args.budget, args.tokens)
     spec = with_thinking(args.model, args.thinking)
     if parse_spec(spec).provider == "local":
         raise UsageError(
             f"--model {args.model}: it repairs code and answers no questions; name a language model"
         )
-    limit = Limit(args.budget, args.tokens)
-    check_prices(spec, {"--budget" if args.budget is not None else "--tokens": limit})
-    tasks = read_tasks(read_file(args.tasks, "TASKS").decode("utf-8", "replace"), args.tasks)
+    if not _is_address(args.server):
+        raise UsageError("--server: no address; it must be http://HOST:PORT, without user and password")
+    open_model(spec)  # a missing key or file is told before anything is begun
+    limits = {
+        "the budget (--budget, --tokens)": limit,
+        "the day's limit ($AGENT_HOME/budget.toml)": per_day(),
+    }
+    check_prices(spec, limits)
+    if words := warning(spec):
+        tell(words)
+    tasks = read_tasks(read_file(args.tasks, "TASKS"), args.tasks)
+    digests = {task.id: task.digest for task in tasks}
     bounds = Bounds(args.turns, args.calls, args.minutes * 60)
-    with Folder(Path(args.out), new_run_id(), spec, resume=args.resume) as folder:
+    with Folder(Path(args.out), new_run_id(), spec, digests, resume=args.resume) as folder:
         run = _Run(args.server, spec, tasks, bounds, args.workers, folder)
         try:
             code = run_async(run.all, limit)
@@ -100,6 +110,16 @@ def main(args: argparse.Namespace) -> int:
             tell("interrupted; --resume goes on")
             code = 130
     return print_result(run.summary(), code)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "@" not in url
+        )
+    except ValueError:
+        return False
 
 
 class _Run:
@@ -111,35 +131,40 @@ class _Run:
         self._folder = folder
         self._lacking: Counter[str] = Counter()
         self._left_out = 0
-        self._failed_usd = Decimal(0)
-        self._in_a_row = 0
-        self._fault: AgentError | None = None
-        self._unanswered: ModelError | None = None
-        self._spent = ""
+        self._down = 0
+        """Tasks, one after the other, that a provider which is down has ended."""
+        self._code = 0
+        """Of what ended it before all was asked."""
+        self._stop = False
+        self._paid = ""
 
     async def all(self, limit: Limit) -> int:
-        """All tasks that have no answer; the exit code."""
+        """Ask all that has no answer; the exit code."""
         import httpx2
 
         from agent.atlas.server import ToolServer
+        from agent.progress import money
+        from agent.redaction import secret_values
 
-        async with httpx2.AsyncClient() as client:
-            server = ToolServer(self._url, client)
+        # Each call has a time of its own. A connection that is kept may be closed under a call, which is never made
+        # twice; and what is on a loopback is not asked for through a proxy.
+        client = httpx2.AsyncClient(
+            timeout=None, trust_env=False, limits=httpx2.Limits(max_keepalive_connections=0)
+        )
+        async with client:
+            server = ToolServer(self._url, client, secret_values(os.environ))
             specs, unfit = await server.tools()
             tasks = [task for task in self._tasks if task.id not in self._folder.answers]
             tasks = [task for task in tasks if self._has_its_tools(task, specs, unfit)]
             with _budget(self._spec, self._folder.run, limit) as budget:
-                await self._work(iter(tasks), server, specs, budget)
-        if self._fault is not None:
-            tell(printable(str(self._fault)))
-            return self._fault.exit_code
-        if self._spent:
-            tell(printable(self._spent))
-            return 4
-        if self._unanswered is not None:
-            return self._unanswered.exit_code
+                try:
+                    await self._work(iter(tasks), server, specs, budget)
+                finally:
+                    self._paid = money(budget.account().told()) if budget else "nothing"
         answers = self._folder.answers
-        return int(any(task.id not in answers or answers[task.id].fault for task in self._tasks))
+        return self._code or int(
+            any(task.id not in answers or answers[task.id].fault for task in self._tasks)
+        )
 
     def _has_its_tools(self, task: Task, specs: Mapping[str, ToolSpec], unfit: Mapping[str, str]) -> bool:
         lacking = [name for name in task.tools if name not in specs]
@@ -156,7 +181,7 @@ class _Run:
 
         async def worker() -> None:
             for task in tasks:
-                if self._fault is not None or self._spent:
+                if self._stop:
                     return
                 await self._one(task, order[task.id], server, specs, budget)
 
@@ -179,37 +204,31 @@ class _Run:
         from agent.models.registry import open_model
         from agent.redaction import secret_values
 
-        model = open_model(self._spec, attempt=place, on_failed_try=self._retried, budget=budget)
+        model = open_model(self._spec, attempt=place, on_failed_try=_retried, budget=budget)
         offered = {name: specs[name] for name in task.tools}
         try:
             answer = await answered(
                 task, model, offered, server.call, self._bounds, secret_values(os.environ)
             )
-        except BudgetSpent as error:
-            self._spent = str(error)
-            return
-        except EnvironmentFault as error:
-            self._fault = error
-            return
+            self._folder.add(answer)
+        except (BudgetSpent, EnvironmentFault) as error:
+            self._ended(str(error), 4 if isinstance(error, BudgetSpent) else error.exit_code)
         except ModelError as error:
-            tell(printable(f"{task.id}: {error}"))
-            self._in_a_row += 1
-            self._unanswered = error
-            if self._in_a_row >= IN_A_ROW:
-                self._fault = error
-            return
+            self._down += 1
+            self._ended(f"{task.id}: {error}", error.exit_code, stop=self._down >= IN_A_ROW)
+        else:
+            self._down = 0
+            done = f"{len(self._folder.answers)} of {len(self._tasks)}"
+            tell(printable(f"{done}: {task.id}: {answer.fault or 'answered'}, {answer.calls} calls"))
         finally:
             with anyio.CancelScope(shield=True):
                 await model.close()
-        self._in_a_row = 0
-        self._folder.add(answer)
-        done = f"{len(self._folder.answers)} of {len(self._tasks)}"
-        tell(printable(f"{done}: {task.id}: {answer.fault or 'answered'}, {answer.calls} calls"))
 
-    def _retried(self, failed: FailedTry) -> None:
-        self._failed_usd += failed.cost_usd or Decimal(0)
-        wait = "" if failed.wait_seconds is None else f"; again in {failed.wait_seconds:.0f} s"
-        tell(printable(f"{failed.reason}{wait}"))
+    def _ended(self, why: str, code: int, *, stop: bool = True) -> None:
+        """Something other than the task ended it; where it `stop`s the others, it is told once."""
+        if not self._stop:
+            tell(printable(" ".join(why.split())))
+            self._code, self._stop = code, stop
 
     def summary(self) -> str:
         """What became of the tasks, for a person."""
@@ -219,21 +238,23 @@ class _Run:
         rows = [f"{good:>6}  answered"]
         rows += [f"{len(there) - good:>6}  ended without an answer"] if good < len(there) else []
         if self._left_out:
-            most = ", ".join(name for name, _ in self._lacking.most_common(5))
-            rows.append(f"{self._left_out:>6}  left out: the server lacks tools of theirs, such as {most}")
+            most = ", ".join(" ".join(name.split()) for name, _ in self._lacking.most_common(5))
+            rows.append(
+                f"{self._left_out:>6}  left out, which the grader does not count: the server lacks {most}"
+            )
         if left := len(self._tasks) - len(there) - self._left_out:
-            rows.append(f"{left:>6}  not answered yet: --resume goes on")
+            rows.append(f"{left:>6}  not answered yet, which the grader does not count: --resume goes on")
         calls, failed = sum(one.calls for one in there), sum(one.failed_calls for one in there)
         rows.append(f"tool calls: {calls}, of which {failed} failed")
         tokens = sum(one.input_tokens for one in there), sum(one.output_tokens for one in there)
-        known = [Decimal(str(one.cost_usd)) for one in there if one.cost_usd is not None]
-        cost = sum(known, self._failed_usd)
-        unknown = (
-            f" and {len(there) - len(known)} tasks at an unknown price" if len(known) < len(there) else ""
-        )
-        rows.append(f"tokens: {tokens[0]:,} in, {tokens[1]:,} out; cost: {cost:.4f} USD{unknown}")
+        rows.append(f"tokens of answers: {tokens[0]:,} in, {tokens[1]:,} out; paid for all: {self._paid}")
         rows.append(f"answers: {self._folder.path / 'answers.csv'}")
         return printable("\n".join(rows))
+
+
+def _retried(failed: FailedTry) -> None:
+    wait = "" if failed.wait_seconds is None else f"; again in {failed.wait_seconds:.0f} s"
+    tell(printable(f"{' '.join(failed.reason.split())}{wait}"))
 
 
 @contextmanager

@@ -117,10 +117,13 @@ def under_own_names(listed: Iterable[Listed]) -> tuple[dict[str, ToolSpec], dict
         try:
             if len(tool.name) > MAX_NAME or re.search("[./]", tool.name):
                 raise _Unfit("its name is none that all providers take")
+            if tool.name in specs:
+                raise _Unfit("two tools have that name")
             specs[tool.name] = _spec(tool, tool.name, "")
         except _Unfit as error:
-            unfit[_shown(tool.name)] = str(error)
-    return specs, unfit
+            specs.pop(tool.name, None)
+            unfit[tool.name] = str(error)
+    return {name: spec for name, spec in specs.items() if name not in unfit}, unfit
 
 
 def _spec(tool: Listed, name: str, origin: str) -> ToolSpec:

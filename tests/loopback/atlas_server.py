@@ -6,8 +6,10 @@ with AtlasServer(folder) as server:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +30,10 @@ TOOLS = [
     _tool("filesystem_list_directory", "List a folder below /data.", path="string"),
     _tool("calculator_calculate", "Add numbers.", numbers="array"),
     _tool("images_draw", "Draw.", what="string"),
-    _tool("flood_flood", "Say much."),
+    _tool("odd_flood", "Say much."),
+    _tool("odd_drop", "Hang up."),
+    _tool("odd_drip", "Say a byte now and then."),
+    _tool("odd_object", "Say what is no list."),
     _tool("a" * 70, "Its name is too long for a provider."),
 ]
 
@@ -49,6 +54,12 @@ class AtlasServer:
                 elif self.path == "/call-tool":
                     asked = json.loads(body)
                     calls.append(asked)
+                    if asked["tool_name"] == "odd_drop":
+                        self.close_connection = True
+                        return
+                    if asked["tool_name"] == "odd_drip":
+                        self._drip()
+                        return
                     status, value = _called(folder, asked)
                 data = json.dumps(value).encode()
                 self.send_response(status)
@@ -56,6 +67,16 @@ class AtlasServer:
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
+
+            def _drip(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    for _ in range(1000):
+                        self.wfile.write(b" ")
+                        self.wfile.flush()
+                        time.sleep(0.05)
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -79,7 +100,9 @@ def _called(folder: Path, asked: dict[str, Any]) -> tuple[int, Any]:
     try:
         if name == "images_draw":
             return 200, [{"type": "image", "data": "aGk=", "mimeType": "image/png"}]
-        if name == "flood_flood":
+        if name == "odd_object":
+            return 200, {"text": "no list"}
+        if name == "odd_flood":
             return 200, [{"type": "text", "text": "x" * (9 << 20)}]
         if name == "calculator_calculate":
             return 200, [{"type": "text", "text": str(sum(args["numbers"]))}]
