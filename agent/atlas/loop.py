@@ -13,12 +13,16 @@ from agent.atlas.tasks import Task
 from agent.calls import Repeats, mended, not_json
 from agent.errors import ModelError
 from agent.models import Model
+from agent.models.faults import Fault
 from agent.models.provider import INVALID_JSON
 from agent.prompts import render
 from agent.redaction import redact
 from agent.text import printable
 from agent.types import Message, ToolCall, ToolResult, ToolSpec, Usage
 from agent.wire import failed
+
+OWN = ("bad_request", "too_large")
+"""Faults of a request for which another task's need not be refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,8 @@ async def answered(
     secrets: Sequence[str],
 ) -> Answer:
     """Work on a task until the model answers it or a bound is met. `specs` are the task's tools by name; `secrets` are
-    cut out of what the model sees and of what is kept. Raises ModelError when the provider is down, BudgetSpent,
-    EnvironmentFault."""
+    cut out of what the model sees and of what is kept. Raises ModelError where it is not this conversation that
+    the provider refuses, BudgetSpent, EnvironmentFault."""
     began = time.monotonic()
     system = render("atlas")
     messages = [Message("user", redact(task.prompt, secrets))]
@@ -77,9 +81,9 @@ async def answered(
         try:
             reply = await model.reply(system, messages, list(specs.values()))
         except ModelError as error:
-            if error.provider_down:
-                raise
-            fault = str(error)  # of this conversation, as a request that is refused
+            if not (isinstance(error.__cause__, Fault) and error.__cause__.kind in OWN):
+                raise  # another task would meet it too
+            fault = str(error)
             break
         turns, usage = turns + 1, usage + reply.usage
         priced = priced and reply.cost_usd is not None
@@ -137,12 +141,12 @@ def _chat(messages: Sequence[Message]) -> list[dict[str, Any]]:
                     for one in message.tool_calls
                 ]
             chat.append(said)
-        elif message.tool_results:
-            chat += [
-                {"role": "tool", "tool_call_id": one.call_id, "content": [{"type": "text", "text": one.text}]}
-                for one in message.tool_results
-            ]
-        else:
+            continue
+        chat += [
+            {"role": "tool", "tool_call_id": one.call_id, "content": [{"type": "text", "text": one.text}]}
+            for one in message.tool_results
+        ]
+        if message.text:
             chat.append({"role": "user", "content": message.text})
     return chat
 
