@@ -42,8 +42,10 @@ class Result:
 
     @property
     def cost_usd(self) -> float | None:
-        """Of all requests; None where that is not known."""
-        return self.run["cost_usd"] if self.run else 0.0
+        """Of all requests of the last try; None where that is not known: whoever was killed told nothing."""
+        if self.run is None:
+            return None if self.status in ("crash", "limit") else 0.0
+        return self.run["cost_usd"]
 
 
 class Watcher(Protocol):

@@ -114,6 +114,7 @@ def test_one_that_hangs_holds_nobody_up_and_is_killed_with_all_it_started(tmp_pa
     hung = by_id(ended).pop("t0")
     assert [result.status for result in ended if result is not hung] == ["accepted"] * 3
     assert hung.status == "limit" and "--time-limit" in str(hung.error)
+    assert hung.cost_usd is None  # it was killed, and told nothing
     assert hung.tries == 1  # what takes too long once does so again
     assert gone([*starts(tmp_path, "t0"), int((tmp_path / "child").read_text())], 5)
 
