@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from agent.redaction import secret_values
+from agent.redaction import CUT, redact, secret_values, without_shapes
 
 SHAPES: Mapping[str, str] = {
+    # What a patch is refused for, so narrower than agent.redaction's shapes, which are cut out of text.
     # The issuers' own documentation of their tokens' forms, as far as they have a form that nothing else has.
     "GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{60,255}|v1\.[0-9a-f]{40})\b",
     "GitLab token": r"\bglpat-[A-Za-z0-9_-]{20,}",
@@ -35,10 +36,9 @@ def secrets_of(environ: Mapping[str, str], *more: str | None) -> list[str]:
 
 
 def cut_out(text: str, secrets: Sequence[str]) -> str:
-    """`text` with every secret replaced, by value and by shape."""
-    for secret in secrets:
-        text = text.replace(secret, "[secret]")
-    return _ANY.sub("[secret]", text)
+    """`text` with every secret replaced, by value and by shape: also by those that a patch may well hold."""
+    cut: str = without_shapes(redact(text, secrets))
+    return _ANY.sub(CUT, cut)
 
 
 def found_in(text: str, secrets: Sequence[str]) -> str | None:

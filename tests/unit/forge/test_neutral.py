@@ -93,6 +93,12 @@ def test_secrets_are_known_by_their_shape(secret):
     )
 
 
+def test_what_a_patch_may_hold_but_a_text_need_not_is_cut_out_of_text():
+    header = "Authorization: Bearer abc123def456ghi789"
+    assert found_in(header, ()) is None
+    assert "abc123def456ghi789" not in cut_out(f"curl -H '{header}' tail", ())
+
+
 def test_secrets_are_known_by_their_value():
     assert cut_out("a hunter2hunter2X b", ("hunter2hunter2X",)) == "a [secret] b"
     # what parts it is taken out first
