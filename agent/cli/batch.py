@@ -308,7 +308,9 @@ def _summary(results: Sequence[Result], tasks: int, out: str, paid: str = "") ->
     costs = [result.cost_usd for result in results]
     known = sum((Decimal(str(cost)) for cost in costs if cost is not None), Decimal(0))
     unknown = costs.count(None)
-    rows.append(f"cost: {known:.4f} USD" + (f" and {unknown} tasks whose cost is not known" if unknown else ""))
+    rows.append(
+        f"cost: {known:.4f} USD" + (f" and {unknown} tasks whose cost is not known" if unknown else "")
+    )
     rows += [f"budget: {paid}"] if paid else []
     rows.append(f"results: {Path(out) / 'results.jsonl'}")
     return printable("\n".join(rows))
