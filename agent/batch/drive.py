@@ -45,7 +45,8 @@ class Result:
         """Of all requests of the last try; None where that is not known: whoever was killed told nothing."""
         if self.run is None:
             return None if self.status in ("crash", "limit") else 0.0
-        return self.run["cost_usd"]
+        cost: float | None = self.run["cost_usd"]
+        return cost
 
 
 class Watcher(Protocol):
