@@ -67,6 +67,11 @@ class Amount:
         """Dollars, for people; 0 at an unknown price."""
         return (self.nano_usd or 0) / NANO
 
+    @property
+    def dollars(self) -> Decimal | None:
+        """None at an unknown price."""
+        return None if self.nano_usd is None else Decimal(self.nano_usd) / NANO
+
     @classmethod
     def of(cls, usd: Decimal | None, tokens: int) -> Amount:
         """Rounded up, and within bounds."""
@@ -418,6 +423,10 @@ class Budget:
         asked = reservation.asked
         beyond = actual.tokens > asked.tokens or (actual.nano_usd or 0) > (asked.nano_usd or 0)
         self._tell("settled", actual, beyond=beyond)
+
+    def counted(self, amount: Amount) -> None:
+        """Tell of what the ledger has settled for a process that is gone."""
+        self._tell("settled", amount)
 
     def account(self) -> Account:
         """How the run's own account stands."""

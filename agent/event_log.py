@@ -27,6 +27,7 @@ from agent.events import (
     RunEnded,
     RunResumed,
     VerdictReached,
+    check,
     decode,
     encode,
 )
@@ -125,7 +126,7 @@ def current(log: Logged) -> Logged:
 
 
 def _superseded(event: Event, going: set[int], resumed: bool) -> bool:
-    return (isinstance(event, AttemptEnded) and event.attempt in going) or (
+    return (isinstance(event, AttemptEnded | VerdictReached) and event.attempt in going) or (
         isinstance(event, RunEnded) and resumed
     )
 
@@ -141,6 +142,8 @@ def read_events(path: Path) -> Iterator[tuple[Mapping[str, Any], Event]]:
             if not isinstance(data, dict):
                 raise ValueError("no JSON object")
             event = decode(data)
+            check(event)
+            float(data.get("t", 0.0))
         except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
             raise UsageError(f"{path}, line {number}: not an event of this agent: {error}") from error
         yield data, event

@@ -7,11 +7,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal, cast
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from agent.types import Reply, Stop, ToolCall, Usage
 
 VERSION = 1
+MOST = 10**18
+"""Above any number that a run counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class RunStarted:
     test_command: str
     fail_to_pass: Sequence[str]
     limits: Mapping[str, float | int]
+    test_patch_sha256: str | None = None
+    """Of the hidden tests; empty where there are none. Logs of before it was kept do not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,3 +418,38 @@ def decode(data: Mapping[str, Any]) -> Event:
             values[name] = Decimal(str(values[name]))
     event: Event = cls(**values)
     return event
+
+
+def check(event: Event) -> None:
+    """Raises ValueError for a field whose value is of another type than it was written with: a log may be anybody's."""
+    for name, hint in _hints(cast("type", type(event))).items():
+        if not _fits(value := getattr(event, name), hint):
+            raise ValueError(f"{name} can't be {repr(value)[:80]}")
+
+
+@cache
+def _hints(cls: type) -> Mapping[str, Any]:
+    return get_type_hints(cls)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if hint is Any:
+        return True
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in args
+    if origin is Union or origin is UnionType:
+        return any(_fits(value, one) for one in args)
+    if origin is Sequence or origin is tuple:
+        return isinstance(value, list | tuple) and all(_fits(one, args[0]) for one in value)
+    if origin is Mapping:
+        return isinstance(value, dict) and all(_fits(one, args[1]) for one in value.values())
+    if hint is float or hint is int:
+        number = isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+        return number and abs(value) < MOST
+    if hint is Decimal:
+        return isinstance(value, Decimal) and value.is_finite() and abs(value) < MOST
+    if dataclasses.is_dataclass(hint):
+        fields = _hints(cast("type", hint)).items()
+        return isinstance(value, cast("type", hint)) and all(_fits(getattr(value, k), h) for k, h in fields)
+    return isinstance(value, type(None) if hint is None else hint)

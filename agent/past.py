@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from agent.attempt import Ending
-from agent.budget import Account
+from agent.budget import Account, Amount
 from agent.errors import UsageError
 from agent.event_log import EventLog, Logged
 from agent.events import (
@@ -26,10 +26,15 @@ from agent.events import (
 )
 from agent.types import Status, Usage, Verdict
 
-UNENDED: Mapping[Status, str] = {"model_error": "model_error", "environment": "sandbox_died"}
+UNENDED: Mapping[Status, str] = {
+    "model_error": "model_error",
+    "environment": "sandbox_died",
+    "limit": "budget",
+}
 """Statuses of a run that may be gone on with, and how the attempts ended on whose account it has them: what they wait
 for may be there now."""
-RESUMABLE = ("", "interrupted", *UNENDED)
+RESUMABLE = ("", "interrupted", "model_error", "environment")
+"""Statuses that a run may be gone on from as it is; from a `limit` with more money."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +89,32 @@ def status(log: Logged) -> str:
     return str(last.result["status"]) if isinstance(last, RunEnded) else ""
 
 
+def _waiting(log: Logged) -> str:
+    """The status of the end that the run's attempts wait to go on from: the last one that no attempt followed."""
+    for _, event in reversed(log):
+        ended = ""
+        if isinstance(event, RunEnded):
+            ended = str(event.result["status"])
+        elif isinstance(event, RunResumed):
+            ended = event.ended
+        elif getattr(event, "attempt", 0) and not isinstance(event, ModelRetried):
+            return ""
+        if ended in UNENDED:
+            return ended
+    return ""
+
+
 def revived(log: Logged, open_log: EventLog, folder: Path) -> Past:
     """The past of a run whose `open_log` is to be gone on with: from there those attempts are taken out of the ended
     ones that came to nothing for want of what the run ended on."""
-    waiting = UNENDED.get(status(log))  # type: ignore[call-overload]
+    waiting = UNENDED.get(_waiting(log))  # type: ignore[call-overload]
     last = max((place for place, (_, e) in enumerate(log) if isinstance(e, AttemptStarted)), default=0)
     revived = {
         e.attempt for _, e in log[last:] if waiting and isinstance(e, AttemptEnded) and e.how == waiting
     }
 
     def counts(event: Event) -> bool:
-        return not (isinstance(event, AttemptEnded) and event.attempt in revived)
+        return not (isinstance(event, AttemptEnded | VerdictReached) and event.attempt in revived)
 
     events = open_log.events[:] = list(filter(counts, open_log.events))
     started = [event for event in events if isinstance(event, AttemptStarted)]
@@ -120,13 +140,20 @@ def _seconds(log: Logged) -> float:
     return total + (now - began if began is not None else 0.0)
 
 
-def lost(log: Sequence[Event], account: Account) -> ModelRetried | None:
-    """The requests that were under way when the run's process was killed, as one that came to nothing: what the
-    ledger has counted for them, which is their worst case unless it knew better. None when there were none."""
+def untold(log: Sequence[Event], account: Account) -> Amount | None:
+    """What the ledger has counted for requests of which the log does not say so; None when that is nothing."""
     changes = [event for event in log if isinstance(event, BudgetChanged) and event.what == "settled"]
     usd = account.spent.usd - sum(event.usd or 0.0 for event in changes)
     tokens = account.spent.tokens - sum(event.tokens for event in changes)
     priced = account.unpriced <= sum(event.usd is None for event in changes)
+    return Amount.of(Decimal(f"{max(0.0, usd):.9f}") if priced else None, tokens) if tokens > 0 else None
+
+
+def lost(log: Sequence[Event], account: Account) -> ModelRetried | None:
+    """The requests that were under way when the run's process was killed, as one that came to nothing: what the
+    ledger has counted for them, which is their worst case unless it knew better. None when there were none."""
+    more = untold(log, account) or Amount(0, 0)
+    usd, tokens, priced = more.usd, more.tokens, more.nano_usd is not None
     for event in reversed(log):
         if not isinstance(event, BudgetChanged):
             break

@@ -72,14 +72,20 @@ class _Fact:
 
 def differences(then: Logged, now: Logged) -> list[Difference]:
     """Where a replay differs from what was recorded, in order. Of an attempt, nothing is told after what it parts at:
-    the model would have been told something else from there on. What was not recorded to its end is not missed."""
+    the model would have been told something else from there on. What was not recorded to its end is not missed, nor
+    what another attempt, accepted before it, has now kept from its end."""
     found: list[Difference] = []
     before, after = _facts(then), _facts(now)
+    won = {
+        e.attempt for _, e in now if isinstance(e, VerdictReached) and verdict_from_json(e.verdict).accepted
+    }
     for attempt, recorded in before.items():
+        remade = after.get(attempt, [])
+        outrun = bool(won - {attempt}) and not (remade and remade[-1].where in ENDS)
         whole = recorded[-1].where in ENDS
-        for old, new in zip_longest(recorded, after.get(attempt, [])):
+        for old, new in zip_longest(recorded, remade):
             if old is None or new is None:
-                if whole:
+                if whole and not (outrun and new is None):
                     was, now_is = (f"{one.where}: {one.what}" if one else "nothing" for one in (old, new))
                     found.append(Difference(attempt, (old or new).where, was, now_is))
                 break

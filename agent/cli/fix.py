@@ -160,6 +160,7 @@ def carried_out(
 ) -> int:
     """A task taken to its end and told as the flags say; the exit code. `resumed` is the folder of a run to go on
     with."""
+    from agent.past import RESUMABLE
     from agent.result import exit_code
     from agent.run import Publish
 
@@ -178,6 +179,8 @@ def carried_out(
         resumed=resumed,
     )
     code = exit_code(result)
+    if (args.json or args.stream_json) and result["status"] in RESUMABLE and args.alone:
+        tell(f"go on with it: agent resume {result['run_id']}")
     if args.stream_json:
         return lost_code(code) if stream.lost else code
     return told(result, folder, code, as_json=args.json)
@@ -220,8 +223,7 @@ def fixed(
     hidden = {*hidden, *(secret for server in settings.servers for secret in server.secrets)}
     secrets = sorted({*secret_values(os.environ), *hidden}, key=len, reverse=True)
     with held(folder):
-        if resumed is None:
-            keep_inputs(folder, args, task)
+        keep_inputs(folder, args, task)
         log, past, ended = again(folder, secrets)
         log.listeners += listeners
         with (
@@ -326,6 +328,7 @@ class _Stream:
 
 
 def _started(job: Job, notices: Sequence[str]) -> None:
+    from agent.cli.kept import digest_of
     from agent.events import RunStarted
 
     task, settings = job.task, job.settings
@@ -350,6 +353,7 @@ def _started(job: Job, notices: Sequence[str]) -> None:
             settings.test,
             task.fail_to_pass,
             limits,
+            digest_of(task.test_patch),
         )
     )
     for notice in notices:
@@ -364,11 +368,17 @@ def _started(job: Job, notices: Sequence[str]) -> None:
 
 def _resumed(job: Job, ended: str) -> None:
     from agent.events import RunResumed
-    from agent.past import lost
+    from agent.past import lost, untold
 
-    fault = lost(job.log.events, job.budget.account()) if job.budget is not None else None
+    before = list(job.log.events)
     job.log.append(RunResumed(ended))
-    if fault is not None:
+    if job.budget is None:
+        return
+    account = job.budget.account()
+    # In this order: what is settled last, without a word of what it was for, is lost for whoever goes on.
+    if (amount := untold(before, account)) is not None:
+        job.budget.counted(amount)
+    if (fault := lost(before, account)) is not None:
         job.log.append(fault)
 
 
@@ -400,8 +410,13 @@ def _report(result: Mapping[str, Any], folder: Path) -> str:
     lines.append(
         f"cost: {'unknown' if cost is None else f'{cost:.4f} USD'}   run: {result['run_id']}   {folder}"
     )
-    if result["status"] in RESUMABLE and (folder / INPUTS).exists():
-        lines.append(f"go on with it: agent resume {result['run_id']}")
+    more = (
+        " --budget USD (or --tokens N), with more than it had"
+        if any(attempt["ended"] == "budget" for attempt in result["attempts"])
+        else ""
+    )
+    if (result["status"] in RESUMABLE or more) and (folder / INPUTS).exists():
+        lines.append(f"go on with it: agent resume {result['run_id']}{more}")
     if (page := folder / "report.html").exists():
         lines.append(f"page: {page}")
     budget = result["budget"]

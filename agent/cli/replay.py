@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.cli.inputs import made_of
 from agent.cli.streams import print_result
 from agent.errors import UsageError
 from agent.text import printable
@@ -47,11 +48,14 @@ def main(args: argparse.Namespace) -> int:
     from agent.runs import find
 
     given = Path(args.run_id)
-    folder = given if (given / "events.jsonl").is_file() else find(home() / "runs", args.run_id)
+    runs = home() / "runs"
+    folder = given if (given / "events.jsonl").is_file() else find(runs, args.run_id)
+    foreign = folder.resolve().parent != runs.resolve()
     then = current(list(read_events(folder / "events.jsonl")))
     if not then or not isinstance(start := then[0][1], events.RunStarted):
         raise UsageError(f"{folder.name} ended before it began: there is nothing to replay")
-    now = _made_again(folder, start, then, args)
+    made_of(folder, lambda log: differences(log, log), then)
+    now = _made_again(folder, start, then, args, foreign=foreign)
     found, counts = differences(then, now), compared(then)
     parted = [one for one in found if not one.text_only]
     if args.json:
@@ -69,14 +73,13 @@ def main(args: argparse.Namespace) -> int:
 
 def _lines(one: Difference) -> Sequence[str]:
     place = f"attempt {one.attempt}, {one.where}" if one.attempt else one.where
-    return [
-        f"{place}{' (text)' if one.text_only else ''}",
-        f"  then: {one.then[:MAX_LINE]}",
-        f"  now:  {one.now[:MAX_LINE]}",
-    ]
+    then, now = (side[:MAX_LINE].replace("\n", "\\n") for side in (one.then, one.now))
+    return [f"{place}{' (text)' if one.text_only else ''}", f"  then: {then}", f"  now:  {now}"]
 
 
-def _made_again(folder: Path, start: RunStarted, then: Logged, args: argparse.Namespace) -> Logged:
+def _made_again(
+    folder: Path, start: RunStarted, then: Logged, args: argparse.Namespace, *, foreign: bool
+) -> Logged:
     """The log of the run made again. Raises AgentError."""
     from agent.cli.fix import settings_of
     from agent.cli.inputs import with_test_command
@@ -94,9 +97,10 @@ def _made_again(folder: Path, start: RunStarted, then: Logged, args: argparse.Na
     from agent.run import Publish, Run
     from agent.scratch import scratch
 
-    inputs = inputs_of(folder, start, replay=True)
+    inputs = inputs_of(folder, start, replay=True, foreign=foreign)
     secrets = secret_values(os.environ)
     with Repository(args.repo or start.repo) as repository, scratch() as made:
+        repository.resolve(start.base)
         task = task_of(folder, start)
         settings, _ = with_test_command(settings_of(inputs, repository, task.base), repository, task.base)
         path = Path(made) / "events.jsonl"

@@ -33,8 +33,9 @@ def open_streams() -> None:
 
 
 def tell(text: str) -> None:
-    """One line for the user, on stderr."""
-    print(f"agent: {text}", file=sys.stderr, flush=True)
+    """One line for the user, on stderr. What follows a line break stands further in: no text can forge such a line."""
+    shown = text.replace("\n", "\n    ")
+    print(f"agent: {shown}", file=sys.stderr, flush=True)
 
 
 def print_result(text: str, code: int, *, for_programs: bool = False) -> int:

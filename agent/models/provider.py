@@ -279,7 +279,9 @@ class ProviderModel:
         except TimeoutError as error:
             raise Fault("timeout", f"no whole answer in {REQUEST_SECONDS:.0f} s") from error
         except anyio.get_cancelled_exc_class():
-            self._failed("cancelled", None, seen)
+            # what it came to is not known, so it is told as the ledger counts it
+            worst = None if held is None else held.reservation.asked.dollars
+            self._failed("cancelled", None, seen, worst)
             raise
         except Exception as error:
             fault = error if isinstance(error, Fault) else self._api.judge(error)
@@ -295,9 +297,10 @@ class ProviderModel:
                 spending.settle(held, seen, ended, self._cost(seen))
         return answer, seen, time.monotonic() - seen.began
 
-    def _failed(self, reason: str, wait: float | None, seen: Try) -> None:
+    def _failed(self, reason: str, wait: float | None, seen: Try, cost: Decimal | None = None) -> None:
         if self._on_failed_try is not None:
-            self._on_failed_try(FailedTry(reason, wait, seen.usage, self._cost(seen)))
+            cost = self._cost(seen) if cost is None else cost
+            self._on_failed_try(FailedTry(reason, wait, seen.usage, cost))
 
 
 def arguments(raw: str) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.crashes import HOOK, ByPlace, Case, crashed, undisturbed
+from tests.benchmarks import crashes
+from tests.benchmarks.crashes import HOOK, KILLED, ByPlace, Case, crashed, undisturbed
 from tests.benchmarks.kills import docker
 from tests.docker.project import (
     ABOVE,
@@ -133,6 +134,30 @@ def test_what_a_provider_s_outage_ended_goes_on_with_the_same_conversation(tmp_p
         told = case.told(code)
         assert (told.code, told.status, len(told.replies)) == (0, "accepted", len(server.requests))
         assert 0 < told.cost == pytest.approx(told.spent)
+
+
+def test_a_run_that_its_budget_ended_goes_on_with_more_and_not_without(tmp_path, monkeypatch):
+    with ByPlace([]) as server:
+        case = Case.made("paid", tmp_path / "case", server.environ)
+        case.flags = ["--model", "anthropic/claude-sonnet-5", "--budget", "0.30", "--attempts", "1"]
+        # killed while the third request is under way, whose worst case is all that is left
+        reserved = "left -= getattr(event, 'what', '') == 'reserved'"
+        monkeypatch.setattr(crashes, "HOOK", HOOK.replace("left -= 1", reserved))
+        assert case.fix(after=3) == KILLED
+        log = case.log
+        assert log is not None
+        run = log.parent.name
+        assert case.run("resume", run) == 4
+        assert case.told(4).cost == pytest.approx(case.told(4).spent) == pytest.approx(0.30, abs=0.01)
+        said = (case.folder / "output").read_text()
+        assert f"agent resume {run} --budget USD (or --tokens N), with more than it had" in said
+        assert case.run("resume", run) == 4  # told again
+        sent = len(server.requests)
+        code = case.run("resume", run, "--budget", "2")
+        told = case.told(code)
+        assert (told.code, told.status) == (0, "accepted"), (case.folder / "output").read_text()[-2000:]
+        assert len(server.requests) == sent + len(told.replies) - 2
+        assert told.cost == pytest.approx(told.spent)
 
 
 def test_a_full_disk_ends_a_run_in_a_line_and_it_goes_on_when_there_is_room(tmp_path):

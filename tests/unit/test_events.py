@@ -84,6 +84,18 @@ def test_secrets_reach_neither_the_file_nor_the_listeners_nor_the_conversation(t
         '{"type": "model_retried", "attempt": 1, "reason": "", "wait_seconds": 1, "cost_usd": "much"}',
         '{"type": "model_replied", "tool_calls": [3]}',
         '{"type": "run_ended", "result": ' + "9" * 5000 + "}",
+        '{"type": "run_ended", "result": 5}',
+        '{"type": "note", "text": 5}',
+        '{"type": "note", "text": "", "level": "loud"}',
+        '{"type": "note", "text": "", "t": "soon"}',
+        '{"type": "user_said", "attempt": [1], "text": ""}',
+        '{"type": "user_said", "attempt": true, "text": ""}',
+        '{"type": "user_said", "attempt": 1' + "0" * 400 + ', "text": ""}',
+        '{"type": "baseline_taken", "counts": {"passed": "3"}, "failing": [], "seconds": 1}',
+        '{"type": "baseline_taken", "counts": {}, "failing": [5], "seconds": 1}',
+        '{"type": "baseline_taken", "counts": {}, "failing": [], "seconds": NaN}',
+        '{"type": "model_retried", "attempt": 1, "reason": "", "wait_seconds": null, "usage": {"input": "9"}}',
+        '{"type": "model_retried", "attempt": 1, "reason": "", "wait_seconds": null, "cost_usd": "sNaN"}',
     ],
 )
 def test_a_line_that_is_no_event_is_named(tmp_path, line):

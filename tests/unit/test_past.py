@@ -187,3 +187,31 @@ def test_a_log_that_goes_on_is_numbered_on_and_its_torn_line_is_gone(tmp_path: P
     assert again.events == [start(1), Note("on")]
     again.forget(1)
     assert again.events == [Note("on")]
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        (RunResumed("model_error"),),  # killed before its first new attempt
+        (RunResumed("model_error"), run_ended("interrupted")),
+        (RunResumed("model_error"), run_ended("interrupted"), RunResumed("interrupted")),
+        (RunResumed("model_error"), ModelRetried(1, "lost", None, Usage(), None)),
+    ],
+)
+def test_an_end_that_waits_for_a_provider_is_still_that_after_a_process_that_did_nothing(tmp_path, between):
+    past, _ = past_of(tmp_path, start(1), ended(1, "model_error"), run_ended("model_error"), *between)
+    assert past.ended == {}
+
+
+def test_an_attempt_that_followed_an_end_is_what_counts(tmp_path):
+    later = (RunResumed("model_error"), start(1), ended(1, "no_patch"), run_ended("interrupted"))
+    past, _ = past_of(tmp_path, start(1), ended(1, "model_error"), run_ended("model_error"), *later)
+    assert past.ended[1].how == "no_patch"
+
+
+def test_an_attempt_that_its_budget_ended_is_gone_on_with(tmp_path):
+    judged = VerdictReached(1, {"accepted": False})  # of what it had come to by then
+    past, log = past_of(tmp_path, start(1), ended(1, "budget"), judged, run_ended("limit"))
+    assert (past.ended, past.verdicts) == ({}, {})
+    log.append(ended(1, "submitted"))
+    assert judged not in [event for _, event in current(list(read_events(log.path)))]

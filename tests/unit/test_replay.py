@@ -109,3 +109,13 @@ def test_each_attempt_gets_its_own_replies_and_then_an_end() -> None:
     assert anyio.run(said) == ["one", "two", "three"]
     with pytest.raises(ModelError, match="the recording ends here"):
         anyio.run(first.reply, "", [], [])
+
+
+def test_of_attempts_side_by_side_another_may_be_the_first() -> None:
+    second = tuple(replace(one, attempt=2) for one in (RESULT, END, VERDICT))
+    then = logged(BASELINE, RESULT, *second)  # the first was outrun
+    now = logged(BASELINE, *LOG[1:], second[0])
+    assert differences(then, now) == []
+    assert differences(then, logged(BASELINE, *LOG[1:])) == []
+    rejected = verdict(accepted=False, checks=[{"name": "green", "passed": False, "evidence": ""}])
+    assert differences(then, logged(BASELINE, *LOG[1:-1], rejected)) != []

@@ -131,6 +131,9 @@ def test_a_branch_is_made_with_exactly_its_objects_and_no_hook(hostile: Path, tm
         hidden = repository.add_blob(b"hidden tests\n")
         changed = repository.with_files(tree, {"new": ("100644", repository.add_blob(b"x\r\n"))})
         made = repository.create_branch("fix/it", changed, parent, "Subject\n\nbody \u00fc\n")
+        assert (
+            repository.create_branch("fix/it", changed, parent, "Subject\n\nbody \u00fc\n") == made
+        )  # by whoever was killed
         with pytest.raises(UsageError, match="exists already"):
             repository.create_branch("fix/it", tree, parent, "again")
     assert git(hostile, "rev-parse", "fix/it", "fix/it^", "fix/it^{tree}").split() == [made, parent, changed]
