@@ -171,7 +171,7 @@ def test_no_answer_is_told_as_none(folder, server, replies, more, fault):
 
 
 def test_what_a_tool_sends_is_bounded_text_and_no_fault_of_it_ends_a_task(folder, server, monkeypatch):
-    monkeypatch.setattr("agent.atlas.server.CALL", 1.0)
+    monkeypatch.setattr("agent.atlas.server.CALL", 4.0)
     tools = ["images_draw", "odd_flood", "odd_drop", "odd_drip", "odd_object", READ]
     write_tasks(folder, [("t1", "Draw.", json.dumps(tools))])
     calls = [
@@ -189,7 +189,7 @@ def test_what_a_tool_sends_is_bounded_text_and_no_fault_of_it_ends_a_task(folder
         (
             "longer than 8,388,608 bytes",
             "the connection broke",
-            "none within 1 s",
+            "none within 4 s",
             "it is no list of contents",
             f"there is no tool other_tool; there are {', '.join(tools)}",
             f"Failed to call tool '{READ}': 'path'",
