@@ -160,6 +160,7 @@ def carried_out(
 ) -> int:
     """A task taken to its end and told as the flags say; the exit code. `resumed` is the folder of a run to go on
     with."""
+    from agent.logs import style
     from agent.past import RESUMABLE
     from agent.result import exit_code
     from agent.run import Publish
@@ -179,7 +180,8 @@ def carried_out(
         resumed=resumed,
     )
     code = exit_code(result)
-    if (args.json or args.stream_json) and result["status"] in RESUMABLE and args.alone:
+    unsaid = args.alone and (args.json or args.stream_json) and style(sys.stderr, os.environ) != "json"
+    if unsaid and result["status"] in RESUMABLE:
         tell(f"go on with it: agent resume {result['run_id']}")
     if args.stream_json:
         return lost_code(code) if stream.lost else code

@@ -180,7 +180,8 @@ def test_a_timeout_kills_all_that_the_command_started(driver, tmp_path):
     async def test(sandbox):
         command = "setsid sleep 1000 & (setsid sh -c 'sleep 1001; true' &) ; echo begun; sleep 1002"
         done = await sandbox.run(command, timeout=1)
-        assert (done.exit_code, done.timed_out, done.output) == (None, True, b"begun\n")
+        assert (done.exit_code, done.timed_out) == (None, True)
+        assert done.output.removesuffix(b"Killed\n") == b"begun\n"  # the shell may see its child go first
         left = await sandbox.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '", timeout=20)
         assert b"sleep 100" not in left.output
 
