@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from agent.git import EXECUTABLE, REGULAR, BlobTooLarge
+from agent.git import EXECUTABLE, REGULAR
+from agent.git_blobs import BlobTooLarge
 from agent.hypotheses import Base
 from agent.root_cause import Rejection
 from agent.types import Task, ToolCall

@@ -13,16 +13,15 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 from agent.errors import EnvironmentFault, UsageError
-from agent.git_command import c_quoted, call, environment, not_run, printable, reason, without_flags
+from agent.git_blobs import Blobs
+from agent.git_command import c_quoted, call, environment, printable, reason, without_flags
 from agent.scratch import scratch
 
 MAX_BLOB = 64 * 1024 * 1024
@@ -58,14 +57,6 @@ class PatchError(UsageError):
     """The patch does not apply; the text says so with git's reason."""
 
 
-class BlobTooLarge(EnvironmentFault):
-    """A file is longer than what is read into memory: a patch's fault when the patch made it so."""
-
-    def __init__(self, sha: str, size: int, limit: int) -> None:
-        super().__init__(f"blob {sha} has {size} bytes; the limit is {limit}")
-        self.sha, self.size, self.limit = sha, size, limit
-
-
 class Repository:
     """A user's repository, to read and to build trees upon. A context manager: new objects go when it ends.
 
@@ -92,8 +83,7 @@ class Repository:
             raise UsageError(f"{printable(str(self.path))}: the path holds a line break; rename the folder")
         self._temporary = scratch()
         self._own = Path(self._temporary.name)
-        self._batch: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
+        self._blobs = Blobs(self._own, self.path)
         self._trees: dict[str, Mapping[str, Entry]] = {}
         try:
             self._open()
@@ -126,10 +116,7 @@ class Repository:
 
     def close(self) -> None:
         """Drop all objects that were made here. May be called twice."""
-        if self._batch is not None:
-            self._batch.kill()
-            self._batch.communicate()
-            self._batch = None
+        self._blobs.close()
         self._temporary.cleanup()
 
     # ---- names and trees
@@ -177,14 +164,7 @@ class Repository:
     def blob(self, sha: str, limit: int = MAX_BLOB) -> bytes:
         """A blob's bytes. Raises BlobTooLarge when there are more than `limit`, EnvironmentFault when it is missing
         or not a blob."""
-        with self._lock:
-            stream, size = self._request(sha)
-            if size > limit:
-                self._drop_batch()
-                raise BlobTooLarge(sha, size, limit)
-            data = stream.read(size)
-            stream.read(1)
-        return data
+        return self._blobs.read(sha, limit)
 
     def add_blob(self, data: bytes) -> str:
         """Store bytes, exactly; their id."""
@@ -296,10 +276,8 @@ class Repository:
                     tar.addfile(link)
                 else:
                     info = _tarinfo(path, tarfile.REGTYPE, 0o755 if mode == EXECUTABLE else 0o644)
-                    with self._lock:
-                        stream, info.size = self._request(sha)
+                    with self._blobs.stream(sha) as (stream, info.size):
                         tar.addfile(info, stream)
-                        stream.read(1)
 
     # ---- the user's repository
 
@@ -386,14 +364,14 @@ class Repository:
 
     def _is_commit_of(self, ref: str, tree: str, parent: str, message: str) -> str | None:
         """The commit that `ref` of the user's repository points to, if it is of this content."""
-        done = self._theirs(["log", "-1", "--format=%H %T %P%n%B", "--no-show-signature", ref, "--"])
-        head, _, said = done.stdout.decode("utf-8", "replace").partition("\n")
-        commit, _, rest = head.partition(" ")
-        return (
-            commit
-            if not done.returncode and (rest, said.strip()) == (f"{tree} {parent}", message.strip())
-            else None
-        )
+        done = self._theirs(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"])
+        if done.returncode:
+            return None
+        commit = done.stdout.decode("ascii").strip()
+        text = self._git(["cat-file", "commit", commit]).decode("utf-8", "replace")
+        head, _, said = text.partition("\n\n")
+        same = head.startswith(f"tree {tree}\nparent {parent}\nauthor ") and said == message
+        return commit if same else None
 
     # ---- running git
 
@@ -432,44 +410,6 @@ class Repository:
 
     def _index(self, tree: str) -> _Index:
         return _Index(self, tree, self._own)
-
-    def _request(self, sha: str) -> tuple[IO[bytes], int]:
-        """Ask the long-lived `cat-file` for a blob: the stream it comes on (then a newline), and its size."""
-        if self._batch is None:
-            variables = {**environment(self._own), "GIT_DIR": str(self._own / "repo")}
-            pipe = subprocess.PIPE
-            try:
-                self._batch = subprocess.Popen(
-                    ["git", "cat-file", "--batch"],
-                    stdin=pipe,
-                    stdout=pipe,
-                    stderr=subprocess.DEVNULL,
-                    cwd=self._own,
-                    env=variables,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise not_run(error, self._own) from None
-        stdin, stdout = self._batch.stdin, self._batch.stdout
-        assert stdin is not None and stdout is not None
-        try:
-            stdin.write(sha.encode("ascii") + b"\n")
-            stdin.flush()
-            header = stdout.readline().split()
-        except OSError:
-            header = []
-        if len(header) != 3 or header[1] != b"blob":
-            self._drop_batch()
-            raise EnvironmentFault(
-                f"{self.path} has no blob {printable(sha)}; a partial clone? `git fetch --refetch`"
-            )
-        return stdout, int(header[2])
-
-    def _drop_batch(self) -> None:
-        if self._batch is not None:
-            self._batch.kill()
-            self._batch.communicate()
-            self._batch = None
 
 
 class _Index:

@@ -19,7 +19,8 @@ from agent.budget import BudgetSpent
 from agent.config import Settings
 from agent.errors import ModelError, NotSetUp
 from agent.event_log import EventLog
-from agent.git import EXECUTABLE, REGULAR, BlobTooLarge, Repository
+from agent.git import EXECUTABLE, REGULAR, Repository
+from agent.git_blobs import BlobTooLarge
 from agent.models import Model
 from agent.models.recorded import Recorded
 from agent.prompts import render

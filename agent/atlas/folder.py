@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import fcntl
 import io
 import json
 import os
@@ -15,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from agent.atlas.loop import Answer
+from agent.batch.folder import taken
 from agent.errors import EnvironmentFault, UsageError
 from agent.result import write_atomically
 
@@ -31,11 +31,7 @@ class Folder:
         """What the ledger counts the answers' money under: the first run's, when it is resumed."""
         self.answers: dict[str, Answer] = {}
         self._lines = path / "answers.jsonl"
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = (path / ".lock").open("ab")
-        except OSError as error:
-            raise UsageError(f"--out {path}: {error.strerror}; name a folder that can be written") from error
+        self._lock = taken(path, "another run works on it; name another folder")
         try:
             self._take(model, digests, resume)
         except BaseException:
@@ -43,10 +39,6 @@ class Folder:
             raise
 
     def _take(self, model: str, digests: Mapping[str, str], resume: bool) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"--out {self.path}: another run works on it; name another folder") from None
         if self._lines.exists():
             self._read(model, digests, resume)
         head = {"schema": SCHEMA, "run": self.run, "model": model}

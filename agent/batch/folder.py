@@ -36,11 +36,7 @@ class Folder:
     def __init__(self, path: Path, *, resume: bool, predict: bool = True) -> None:
         self.path = path
         self._predict = predict
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = (path / ".lock").open("ab")
-        except OSError as error:
-            raise UsageError(f"--out {path}: {error.strerror}; name a folder that can be written") from error
+        self._lock = taken(path, "another batch works on it; wait for it, or name another folder")
         try:
             self._take(resume)
         except BaseException:
@@ -48,12 +44,6 @@ class Folder:
             raise
 
     def _take(self, resume: bool) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"--out {self.path}: another batch works on it; wait for it, or name another folder"
-            ) from None
         lines = self.path / "results.jsonl"
         if lines.exists() and not resume:
             raise UsageError(
@@ -101,6 +91,22 @@ class Folder:
                 _write_predictions(self.path, self.results.values())
         finally:
             self._lock.close()
+
+
+def taken(path: Path, busy: str) -> IO[bytes]:
+    """The lock of an output folder, which is made if it isn't there; `busy` is told when another process has it.
+    Raises UsageError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / ".lock").open("ab")
+    except OSError as error:
+        raise UsageError(f"--out {path}: {error.strerror}; name a folder that can be written") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise UsageError(f"--out {path}: {busy}") from None
+    return lock
 
 
 def read_results(path: Path) -> list[Result]:

@@ -158,7 +158,8 @@ def with_test_command(settings: Settings, repository: Repository, base: str) -> 
     from dataclasses import replace
 
     from agent.detect import detect
-    from agent.git import EXECUTABLE, REGULAR, BlobTooLarge
+    from agent.git import EXECUTABLE, REGULAR
+    from agent.git_blobs import BlobTooLarge
     from agent.text import printable
     from tools.suite import EXIT_CODE, NotASuite, runner_of
 

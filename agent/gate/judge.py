@@ -35,7 +35,8 @@ from agent.gate.runner import Runner, last_lines, named_outcomes
 from agent.gate.rust_tests import with_tests_of
 from agent.gate.source_text import language
 from agent.gate.suites import SuiteRun, counts, file_of, prefix_of
-from agent.git import EXECUTABLE, REGULAR, BlobTooLarge, Entry, PatchError
+from agent.git import EXECUTABLE, REGULAR, Entry, PatchError
+from agent.git_blobs import BlobTooLarge
 from agent.lanes import Started, side_by_side
 from agent.types import Check, Verdict
 from tools.suite import TestOutcome

@@ -14,7 +14,8 @@ from functools import cached_property
 from agent.gate import additive, additive_other, ecosystems, paths, rust_tests
 from agent.gate.paths import Paths
 from agent.gate.source_text import Language, language, text_of
-from agent.git import GITLINK, SYMLINK, BlobTooLarge, Entry, Repository
+from agent.git import GITLINK, SYMLINK, Entry, Repository
+from agent.git_blobs import BlobTooLarge
 
 EXECUTABLES = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 """How files begin that machines run: ELF, Windows, macOS, Java."""

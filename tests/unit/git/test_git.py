@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from agent.errors import EnvironmentFault, UsageError
-from agent.git import BlobTooLarge, PatchError, Repository
+from agent.git import PatchError, Repository
+from agent.git_blobs import BlobTooLarge
 from tests.unit.git.tools import (
     ROOT,
     commit,
